@@ -1,0 +1,172 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"runtime"
+	"strings"
+)
+
+// Declaration is a component as it is declared, of whatever kind and settings: a
+// [Component] value. No other type can be one.
+type Declaration interface {
+	define() (*Definition, error)
+}
+
+// Definition is a declared component with its types erased: what a loader, a list or a
+// generator works with. It never changes.
+type Definition struct {
+	Kind Kind
+	Name string
+	// Package is the import path of the package that declared it.
+	Package string
+	// Settings describes its settings; its Form is FormStruct.
+	Settings *Type
+
+	defaults reflect.Value // a C
+	traits   Traits
+	build    func(env *Env, cfg any) (any, error)
+}
+
+func (c Component[C, T]) define() (*Definition, error) {
+	d := &Definition{
+		Kind:     kindOf(reflect.TypeFor[T]()),
+		Name:     c.Name,
+		defaults: reflect.ValueOf(&c.Default).Elem(),
+		traits:   c.Traits,
+	}
+	var ty typer
+	if t := reflect.TypeFor[C](); t.Kind() != reflect.Struct {
+		ty.faults = append(ty.faults, fmt.Sprintf("its settings are a %s; they must be a struct", t))
+	} else {
+		d.Settings = ty.typeOf(t, "", true)
+	}
+	if c.Build == nil {
+		ty.faults = append(ty.faults, "it has no Build function")
+	} else {
+		d.Package = packageOf(reflect.ValueOf(c.Build).Pointer())
+		d.build = func(env *Env, cfg any) (any, error) { return c.Build(env, *cfg.(*C)) }
+	}
+	if d.Kind == "" {
+		ty.faults = append(ty.faults, fmt.Sprintf("its Build returns a %s; declare it through the alias of a kind", reflect.TypeFor[T]()))
+	}
+	if !validName(c.Name) {
+		ty.faults = append(ty.faults, fmt.Sprintf("its name is %q; it must be lower case letters, digits and underscores, and begin with a letter", c.Name))
+	}
+	if c.Traits.Processes != ProcessSafe && c.Traits.Processes != SingleProcess {
+		ty.faults = append(ty.faults, "its trait Processes is not stated; it must be ProcessSafe or SingleProcess")
+	}
+	if c.Traits.Calls != NonBlocking && c.Traits.Calls != Blocking {
+		ty.faults = append(ty.faults, "its trait Calls is not stated; it must be NonBlocking or Blocking")
+	}
+	if len(ty.faults) > 0 {
+		where := d.Package
+		if where == "" {
+			where = "a component"
+		}
+		return nil, fmt.Errorf("%s: %s %q: %s", where, d.Kind, c.Name, strings.Join(ty.faults, "; "))
+	}
+	return d, nil
+}
+
+// packageOf returns the import path of the package that a function is in.
+func packageOf(pc uintptr) string {
+	name := runtime.FuncForPC(pc).Name() // such as example.org/m/pkg.build or example.org/m/pkg.init.func1
+	slash := strings.LastIndexByte(name, '/') + 1
+	if dot := strings.IndexByte(name[slash:], '.'); dot >= 0 {
+		name = name[:slash+dot]
+	}
+	return strings.ReplaceAll(name, "%2e", ".")
+}
+
+// Default returns a pointer to a copy of the default settings.
+func (d *Definition) Default() any {
+	p := reflect.New(d.defaults.Type())
+	p.Elem().Set(clone(d.defaults))
+	return p.Interface()
+}
+
+// Traits returns the promises for these settings, a pointer as [Definition.Default]
+// returns it.
+func (d *Definition) Traits(cfg any) Traits {
+	if own, ok := cfg.(interface{ Traits(t Traits) Traits }); ok {
+		return own.Traits(d.traits)
+	}
+	return d.traits
+}
+
+// Summary returns the first of its promises in words, such as "process-safe,
+// blocking".
+func (d *Definition) Summary() string {
+	return d.traits.Processes.String() + ", " + d.traits.Calls.String()
+}
+
+// References calls f for each Ref in the settings that refers to something, in the order
+// of the manual; path is where it stands, such as "store" or "factories..md".
+func (d *Definition) References(cfg any, f func(path string, ref Reference) error) error {
+	var errs []error
+	references(d.Settings, reflect.ValueOf(cfg).Elem(), "", func(path string, ref Reference) {
+		errs = append(errs, f(path, ref))
+	})
+	return errors.Join(errs...)
+}
+
+func references(t *Type, v reflect.Value, path string, f func(string, Reference)) {
+	switch t.Form {
+	case FormRef:
+		if ref := v.Addr().Interface().(Reference); ref.Name() != "" {
+			f(path, ref)
+		}
+	case FormStruct:
+		for _, field := range t.Fields {
+			references(field.Type, v.Field(field.Index), strings.TrimPrefix(path+"."+field.Name, "."), f)
+		}
+	case FormList:
+		for i := range v.Len() {
+			references(t.Elem, v.Index(i), fmt.Sprintf("%s[%d]", path, i), f)
+		}
+	case FormMap:
+		for _, key := range sortedKeys(v) {
+			// A map's values can't be addressed: work on a copy and put it back.
+			value := reflect.New(t.Elem.Go).Elem()
+			value.Set(v.MapIndex(key))
+			references(t.Elem, value, path+"."+key.String(), f)
+			v.SetMapIndex(key, value)
+		}
+	}
+}
+
+// Open builds an instance with these settings, whose references are bound. When Build
+// fails or panics, what it had opened is closed before Open returns. Ctx bounds the
+// life of the instance as [Env.Context] describes, not the call; cancelling it is the owner's
+// way of stopping what the instance does without closing it.
+func (d *Definition) Open(ctx context.Context, cfg any, log *slog.Logger) (*Instance, error) {
+	env := &Env{log: log}
+	env.ctx, env.cancel = context.WithCancel(ctx)
+	i := &Instance{env: env}
+	err := protect(func() (err error) {
+		i.Product, err = d.build(env, cfg)
+		return err
+	})
+	if err == nil && isNil(i.Product) {
+		err = errors.New("it built nothing")
+	}
+	if err != nil {
+		return nil, errors.Join(err, env.close())
+	}
+	return i, nil
+}
+
+func isNil(product any) bool {
+	v := reflect.ValueOf(product)
+	switch v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Func, reflect.Pointer, reflect.Map, reflect.Slice, reflect.Interface, reflect.Chan:
+		return v.IsNil()
+	}
+	return false
+}

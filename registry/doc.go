@@ -1,0 +1,56 @@
+// Package registry defines what a component of stackd is, and keeps the table
+// of those compiled in.
+//
+// # A component
+//
+// A component is a value: a name, default settings, promises, and one function that
+// builds it. It registers itself by its name:
+//
+//	func init() { registry.Register(Component) }
+//
+//	// Component is the body_limit middleware.
+//	var Component = registry.Middleware[Config]{
+//		Name:    "body_limit",
+//		Default: Config{MaxSize: 1 << 20},
+//		Traits:  registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking},
+//		Build:   build,
+//	}
+//
+//	// Config sets the limit.
+//	type Config struct {
+//		// MaxSize is the longest request body accepted.
+//		MaxSize registry.Size `yaml:"max_size" validate:"min=1"`
+//	}
+//
+//	func build(_ *registry.Env, cfg Config) (registry.Wrap, error) { … }
+//
+// Its kind follows from what Build returns; each kind has an alias: [Server],
+// [Middleware], [App], [Hook], [Factory], [Store] and [Reporter].
+//
+// # Settings
+//
+// Settings are a plain struct. Each field is exported, tagged `yaml:"its_name"` and
+// commented; the comment is the user's manual. Field types are a closed set: bool, int,
+// int64, uint16, uint32, float64, string, [time.Duration], [Size], [Path], [Address], [Secret],
+// [Ref], and slices, maps with string keys, and structs of those. There are no pointers and
+// nothing is embedded; the names use, as and off are the stack file's own.
+//
+// Constraints are `validate` tags out of a closed set, run by go-playground/validator:
+// required, omitempty, min, max, oneof, startswith, url, unique and dive. Rules across
+// fields are a method Validate() error on the struct; it must be pure, and may return
+// [SettingError]s to say which setting is wrong.
+//
+// # Life of an instance
+//
+// Build may open things, and says beside each how it is closed with [Env.OnClose]. When
+// Build fails, or the instance isn't needed any more, what was opened is closed in
+// reverse order. Build is never called by a mere check of a stack file.
+//
+// # What a component must keep to
+//
+// Requests run concurrently. A request is copied, never changed. A ResponseWriter is
+// wrapped with the Writer of package response only. [http.ErrAbortHandler] passes through.
+// Goroutines start in Build and are gone when the OnClose functions returned. Every wait
+// ends with the request's context or [Env.Context]. Package registrytest proves these, and is
+// each component's first test.
+package registry

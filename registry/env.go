@@ -1,0 +1,96 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+)
+
+// Env is what stackd gives to a component that is being built. Its methods are safe
+// for concurrent use.
+type Env struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	closers []func() error
+	deps    []string
+	closed  bool
+}
+
+// Context ends when the instance retires, before the first OnClose function is called.
+// Goroutines of the instance stop then. It does not end with a request.
+func (e *Env) Context() context.Context { return e.ctx }
+
+// Logger returns a logger that names the component and its place in the stack.
+func (e *Env) Logger() *slog.Logger { return e.log }
+
+// OnClose registers what frees something that Build opened. The functions run once, in
+// reverse order, when no request uses the instance any more, or at once when Build
+// fails. Each waits for the goroutines that it owns. Their errors are logged.
+func (e *Env) OnClose(free func() error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		panic("registry: OnClose after the instance was closed")
+	}
+	e.closers = append(e.closers, free)
+}
+
+// DependsOn says that the instance is to be built anew when the content of a file, or
+// the list of files in a folder, changes. Call it while building. Path must be
+// absolute, as a [Path] setting is.
+func (e *Env) DependsOn(path string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !slices.Contains(e.deps, path) {
+		e.deps = append(e.deps, path)
+	}
+}
+
+func (e *Env) close() error {
+	e.cancel()
+	e.mu.Lock()
+	closers := e.closers
+	e.closers, e.closed = nil, true
+	e.mu.Unlock()
+	var errs []error
+	for _, free := range slices.Backward(closers) {
+		errs = append(errs, protect(free))
+	}
+	return errors.Join(errs...)
+}
+
+// protect turns a panic into an error, so that the other things are closed.
+func protect(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return f()
+}
+
+// Instance is a built component.
+type Instance struct {
+	// Product is what Build returned: a ServeFunc, a Wrap, a http.Handler and so on,
+	// by the kind.
+	Product any
+	env     *Env
+}
+
+// Depends returns the files and folders that the instance was built from.
+func (i *Instance) Depends() []string {
+	i.env.mu.Lock()
+	defer i.env.mu.Unlock()
+	return slices.Clone(i.env.deps)
+}
+
+// Close frees all that Build opened, in reverse order. It is called when no request uses
+// the instance any more. A second call does nothing.
+func (i *Instance) Close() error { return i.env.close() }

@@ -1,0 +1,140 @@
+// Package environ is what one request carries down the stack: WSGI's environ
+// dictionary, typed.
+//
+// A package that hands something down declares a key for it, once:
+//
+//	var Key = environ.NewKey[*Cart]("cart")
+//
+// A middleware sets the value, whatever stands further in gets it:
+//
+//	cart.Key.Set(r, c)
+//	c := cart.Key.Get(r)
+//
+// The record behind it is made once for each request, at the root of the stack,
+// and is found through the request's context, so it survives every
+// [http.Request.WithContext] and copy on the way. A key is an index into the
+// record: Get neither hashes nor allocates.
+//
+// A record belongs to the goroutine that runs the request's handlers. One that
+// hands the request to another goroutine must not set keys at the same time.
+package environ
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+)
+
+// inline is how many values a record holds without a second allocation. It is
+// more than the keys that stackd's own packages declare.
+const inline = 12
+
+// keys are the names of all keys declared so far, by index. Keys are declared by
+// package variables, so the list is complete before main begins.
+var keys struct {
+	sync.Mutex
+	names []string
+}
+
+// Key names one value of type T in the environ of a request. The zero Key is not
+// usable; make keys with [NewKey], in a package variable.
+type Key[T any] struct {
+	name  string
+	index int
+}
+
+// Name is a key of any type, as a component's traits list it.
+type Name interface{ Name() string }
+
+// NewKey declares a key. The name is what messages call it ("session needs …");
+// it panics when the name is empty or taken, since two packages would then
+// mistake each other's values.
+func NewKey[T any](name string) Key[T] {
+	keys.Lock()
+	defer keys.Unlock()
+	if name == "" {
+		panic("environ: a key must have a name")
+	}
+	for _, taken := range keys.names {
+		if taken == name {
+			panic(fmt.Sprintf("environ: key %q is declared twice", name))
+		}
+	}
+	keys.names = append(keys.names, name)
+	return Key[T]{name: name, index: len(keys.names) - 1}
+}
+
+// Name returns the name the key was declared with.
+func (k Key[T]) Name() string { return k.name }
+
+// Get returns the value that was set for r, or T's zero value when there is none.
+func (k Key[T]) Get(r *http.Request) T {
+	v, _ := k.Lookup(r)
+	return v
+}
+
+// Lookup is Get that also says whether a value was set.
+func (k Key[T]) Lookup(r *http.Request) (T, bool) {
+	rec, ok := r.Context().Value(recordKey{}).(*record)
+	if !ok || k.index >= len(rec.values) {
+		var zero T
+		return zero, false
+	}
+	v, ok := rec.values[k.index].(T)
+	return v, ok
+}
+
+// Set sets the value for r and everything that shares its record: the request
+// that the stack's root was given and each copy made of it since.
+//
+// It panics when r has no record, which happens only outside a stack; a test
+// opens one with [Base.Open].
+func (k Key[T]) Set(r *http.Request, v T) {
+	rec, ok := r.Context().Value(recordKey{}).(*record)
+	if !ok {
+		panic(fmt.Sprintf("environ: %s is set on a request without an environ; open one with Base.Open", k.name))
+	}
+	rec.set(k.index, v)
+}
+
+// Preset sets the value that every request opened from b starts with.
+func (k Key[T]) Preset(b *Base, v T) { b.rec.set(k.index, v) }
+
+// Base is what the requests of one route start with. Fill it with [Key.Preset];
+// once its first request is open it must not change. The zero Base is empty and
+// ready to use.
+type Base struct{ rec record }
+
+// Open returns a copy of r with an environ of its own, filled from b. A
+// request that has one already, since its stack is mounted in another, gets a
+// fresh record: what the outer stack set stays the outer stack's.
+func (b *Base) Open(r *http.Request) *http.Request {
+	rec := &record{Context: r.Context()}
+	rec.values = append(rec.array[:0], b.rec.values...)
+	return r.WithContext(rec)
+}
+
+type recordKey struct{}
+
+// record is both the context of the request and the values in it, so that
+// opening an environ costs one allocation beside the request's copy.
+type record struct {
+	context.Context
+	values []any
+	array  [inline]any
+}
+
+func (rec *record) Value(key any) any {
+	if key == (recordKey{}) {
+		return rec
+	}
+	return rec.Context.Value(key)
+}
+
+func (rec *record) set(index int, v any) {
+	for len(rec.values) <= index {
+		rec.values = append(rec.values, nil)
+	}
+	rec.values[index] = v
+}
