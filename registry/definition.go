@@ -170,3 +170,15 @@ func isNil(product any) bool {
 	}
 	return false
 }
+
+// Describe returns the description of a struct of settings that belongs to no component,
+// such as the stack file's own. It panics when the struct breaks the rules for
+// settings.
+func Describe[C any]() *Type {
+	var ty typer
+	t := ty.typeOf(reflect.TypeFor[C](), "", false)
+	if len(ty.faults) > 0 {
+		panic("registry: " + strings.Join(ty.faults, "; "))
+	}
+	return t
+}
