@@ -1,0 +1,3 @@
+package registrytest
+
+var hookRules = []rule{}

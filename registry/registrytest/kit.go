@@ -1,0 +1,153 @@
+package registrytest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stackd/stackd/registry"
+)
+
+// kit is what one check of one rule works with.
+type kit struct {
+	*subject
+	t        *testing.T
+	patience time.Duration
+	cfg      any // the settings of this check
+	log      *slog.Logger
+	hosts    []*host
+	built    []*registry.Instance
+	faults   []fault
+}
+
+// try checks one rule, and then that nothing of the component is left.
+func (s *subject) try(t *testing.T, r *rule, patience time.Duration) []fault {
+	t.Helper()
+	k := &kit{
+		subject: s, t: t, patience: patience, cfg: s.settings(t),
+		log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	before := k.format()
+	files, err := openFiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	marked(func(mark string) {
+		k.fault(r, protect(func() error { return r.check(k) }))
+		for _, h := range slices.Backward(k.hosts) {
+			h.close()
+		}
+		for _, i := range slices.Backward(k.built) {
+			k.close(i)
+		}
+		k.fault(&goroutinesGone, noGoroutines(mark, k.patience))
+	})
+	k.fault(&filesClosed, noFiles(files, k.patience))
+	if after := k.format(); after != before {
+		k.fault(&settingsKept, fmt.Errorf("settings that were %s\n\tare now %s", before, after))
+	}
+	return k.faults
+}
+
+func (k *kit) fault(r *rule, err error) {
+	if err != nil {
+		k.faults = append(k.faults, fault{r, err})
+	}
+}
+
+// close closes an instance; how long that takes is bounded.
+func (k *kit) close(i *registry.Instance) {
+	err := k.within("the OnClose functions", func(context.Context) error { return i.Close() })
+	k.fault(&closes, err)
+}
+
+// format writes the settings as text, to compare them.
+func (k *kit) format() string {
+	return k.Settings.Format(reflect.ValueOf(k.cfg).Elem())
+}
+
+// instance builds the component; it is closed when the check is over.
+func (k *kit) instance() (*registry.Instance, error) {
+	var i *registry.Instance
+	err := k.within("Build", func(context.Context) (err error) {
+		i, err = k.Open(context.Background(), k.cfg, k.log)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("Build: %w", err)
+	}
+	k.built = append(k.built, i)
+	return i, nil
+}
+
+// product builds the component and returns what Build returned.
+func product[T any](k *kit) (T, error) {
+	var zero T
+	i, err := k.instance()
+	if err != nil {
+		return zero, err
+	}
+	return i.Product.(T), nil
+}
+
+// within runs f, which must return before the kit's patience ends. The context that f is given ends a
+// little earlier.
+func (k *kit) within(what string, f func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), k.patience)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- protect(func() error { return f(ctx) }) }()
+	timer := time.NewTimer(k.patience + k.patience/4)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return &lateError{what, k.patience}
+	}
+}
+
+// lateError says that something takes longer than the kit waits.
+type lateError struct {
+	what     string
+	patience time.Duration
+}
+
+func (e *lateError) Error() string {
+	return fmt.Sprintf("%s didn't return within %v", e.what, e.patience)
+}
+
+// together runs f n times at once, and returns the first few errors.
+func (k *kit) together(n int, what string, f func(ctx context.Context, i int) error) error {
+	return k.within(what, func(ctx context.Context) error {
+		errs := make(chan error)
+		for i := range n {
+			go func() { errs <- protect(func() error { return f(ctx, i) }) }()
+		}
+		var found []error
+		for range n {
+			if err := <-errs; err != nil && len(found) < 3 {
+				found = append(found, err)
+			}
+		}
+		return errors.Join(found...)
+	})
+}
+
+// protect turns a panic into an error, so that one broken rule doesn't hide the others.
+func protect(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, stack())
+		}
+	}()
+	return f()
+}
+
+// concurrency is how many requests are made at once.
+const concurrency = 100
