@@ -139,8 +139,8 @@ var changers = map[string]*regexp.Regexp{
 }
 
 // mutableVariables finds package variables that change, or that nothing keeps from changing. What may stand there is a
-// value that is complete when it is declared, and that its package neither assigns to, as a whole or in part, nor takes
-// the address of.
+// value that is complete when it is declared, and that its package neither assigns to, as a whole or in part, nor gives
+// to another package to fill.
 func mutableVariables(s *source) (found []string) {
 	changed := s.changed()
 	for _, f := range s.files {
@@ -217,8 +217,8 @@ func (s *source) synchronised(typ ast.Expr) (yes bool) {
 	return yes
 }
 
-// changed returns the package variables that the package assigns to, in whole or in part, or whose address it takes,
-// each with one place where it does.
+// changed returns the package variables that the package changes, in whole or in part, each with one place where it
+// does.
 func (s *source) changed() map[string]ast.Node {
 	changed := map[string]ast.Node{}
 	s.eachChange(func(target ast.Expr) {
@@ -267,15 +267,16 @@ func (s *source) eachChange(f func(target ast.Expr)) {
 				}
 			case *ast.IncDecStmt:
 				f(n.X)
-			case *ast.UnaryExpr:
-				if n.Op == token.AND {
-					if _, fresh := ast.Unparen(n.X).(*ast.CompositeLit); !fresh {
-						f(n.X)
-					}
-				}
 			case *ast.CallExpr:
 				if len(n.Args) > 0 && s.changesArgument(n.Fun) {
 					f(n.Args[0])
+				}
+				if pkg, _ := s.imported(n.Fun); pkg != "" {
+					for _, arg := range n.Args {
+						if at, ok := arg.(*ast.UnaryExpr); ok && at.Op == token.AND {
+							f(at.X) // as json.Unmarshal and flag.StringVar do
+						}
+					}
 				}
 			}
 			return true
@@ -494,7 +495,8 @@ func TestSourcesBroken(t *testing.T) {
 		{"a field that is assigned, in another file", mutableVariables, "registry", []string{`var t = struct{ n int }{}`, `func f() { (t).n++ }`}, []string{"b.go:1: the package variable t changes"}},
 		{"an element that is deleted", mutableVariables, "registry", []string{`var t = map[string]int{}; func f() { delete(t, "a") }`}, []string{"t changes"}},
 		{"a list that is sorted", mutableVariables, "registry", []string{`import "slices"; var t = []int{2, 1}; func f() { slices.Sort(t[:1]) }`}, []string{"t changes"}},
-		{"a table whose address is taken", mutableVariables, "registry", []string{`var t = []int{1}; func f() *int { return &t[0] }`}, []string{"t changes"}},
+		{"a table that another package fills", mutableVariables, "registry", []string{`import "encoding/json"; var t = []int{}; func f() { json.Unmarshal(nil, &t) }`}, []string{"t changes"}},
+		{"a value that is told apart by its address", mutableVariables, "registry", []string{`type rule struct{}; var t = rule{}; func f(*rule) { f(&t) }`}, nil},
 		{"a table that is ranged into", mutableVariables, "registry", []string{`var t = [1]int{}; func f() { for t[0] = range 3 {} }`}, []string{"t changes"}},
 		{"a local variable of the same name", mutableVariables, "registry", []string{`var t = []int{1}; func f() { t := []int{2}; t[0] = 3 }`}, nil},
 		{"a local delete", mutableVariables, "registry", []string{`var t = []int{1}; func f() { delete := func([]int) {}; delete(t) }`}, nil},
@@ -516,8 +518,8 @@ func TestSourcesBroken(t *testing.T) {
 		{"its name elsewhere", mutableVariables, "registry/session", []string{`import "sync"; var keys struct{ sync.Mutex }`}, []string{"keys is not"}},
 
 		{"another package's variable", foreignVariables, "registry", []string{`import "net/http"; func f() { http.DefaultClient.Timeout = 1; http.DefaultClient = nil }`}, []string{"http.DefaultClient", "http.DefaultClient"}},
-		{"another package's address", foreignVariables, "registry", []string{`import "os"; func f() *[]string { return &os.Args }`}, []string{"os.Args"}},
-		{"a new value of another package's type", foreignVariables, "registry", []string{`import "net/http"; func f() any { return &http.Server{} }`}, nil},
+		{"another package's variable, filled", foreignVariables, "registry", []string{`import ("encoding/json"; "os"); func f() { json.Unmarshal(nil, &os.Args) }`}, []string{"os.Args"}},
+		{"a new value of another package's type", foreignVariables, "registry", []string{`import ("log"; "net/http"); func f() { log.Print(&http.Server{}) }`}, nil},
 		{"a local value of another package's type", foreignVariables, "registry", []string{`import "net/http"; func f(r *http.Request) { r.URL.Path = "" }`}, nil},
 		{"another package's variable in cmd", foreignVariables, "cmd", []string{`import "os"; func f() { os.Args = nil }`}, nil},
 
