@@ -1,0 +1,57 @@
+// Package serve runs a stack: it holds the listeners, serves the current generation of the
+// stack on them, and puts the next one in its place while requests run.
+//
+// It knows a handler, the servers that carry requests to it, and a function that closes
+// what is behind it; where they come from is the affair of [Options.Load]. It runs where
+// there are unix sockets and signals, that is on every Unix.
+//
+// # Listeners
+//
+// A listener belongs to the process, and is known by its address. An address that the next
+// generation names too keeps its socket: it is never closed between, and no connection is
+// refused. Each server is given a listener of its own on the shared socket, by a duplicate
+// of the socket's descriptor: the kernel then shares one queue of connections among an old
+// server and its successor, and what the one no longer accepts the other does. Closing a
+// server's listener never closes the socket.
+//
+// A unix socket is created closed to everybody and opened to its mode. A socket file that
+// nobody answers is replaced; one that answers is an error; what is no socket is left alone.
+//
+// Connections are tracked, so that a stop can cut those that are left at its deadline. They
+// keep the methods of the concrete type, and with these sendfile.
+//
+// # Servers
+//
+// A server goes on untouched while the next generation names one of the same ID at the same
+// address. Any other is started before the swap, accepts from the swap on, and is told to
+// end when it is not named any more. A server that ends by itself ends the process: its
+// error is returned by Run.
+//
+// # Generations
+//
+// A reload loads the next generation beside the current one, opens the listeners that are
+// new, starts the servers that are new, swaps, tells the servers that are no longer named to
+// end, and drains the old generation in the background. Any error before the swap closes
+// only what was new; the old generation serves on, and the log says why.
+//
+// Each request is served by the generation that was current when it came, from its
+// beginning to its end. When the drain deadline has passed, the contexts of its requests
+// are cancelled with the cause [ErrRetired]; those that don't end then find that their
+// connection can't be read or written any more. A generation is closed exactly once, after
+// the last request that used it and the last server that it was the last to name. Only when the
+// process stops is it closed under a request that ignored all of that, and then Run says so.
+// At most eight generations drain at a time: when one more retires, the oldest is cut.
+//
+// # Triggers
+//
+// SIGHUP, a change of a watched file and [Runtime.Reload] reload; one reload runs at a time.
+// A change is one of content, of whether the file exists, or of where the symbolic
+// links on its path lead to other content; a reload waits until nothing more happened for a
+// tenth of a second, but no longer than a second. A file that is gone, or empty for a
+// moment, fails the load at worst, and its return is a change again.
+//
+// SIGINT, SIGTERM and the end of Run's context stop: no connection is accepted any more,
+// requests under way have until the stop deadline, and everything is closed in reverse order. One
+// more signal while this happens cuts at once. When Run has returned, no goroutine and no
+// file of it is left.
+package serve

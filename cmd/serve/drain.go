@@ -1,0 +1,197 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+)
+
+// maxDraining is how many generations may drain at a time.
+const maxDraining = 8
+
+// drain is a retired generation whose requests still have time.
+type drain struct {
+	gen *generation
+	cut context.CancelFunc // its time is over
+}
+
+// retire drains a generation that has been swapped out, and the servers that it was the last
+// to name, in the background.
+func (r *Runtime) retire(old *generation, servers []*server) {
+	ctx, cut := context.WithTimeout(r.end, or(old.DrainTimeout, defaultDrainTimeout))
+	d := &drain{old, cut}
+	r.mu.Lock()
+	r.draining = append(r.draining, d)
+	var oldest *drain
+	if len(r.draining) > maxDraining {
+		oldest, r.draining = r.draining[0], slices.Clone(r.draining[1:])
+	}
+	r.mu.Unlock()
+	if oldest != nil {
+		r.log.Warn("too many generations drain, the oldest is cut", slog.Uint64("generation", oldest.gen.number))
+		oldest.cut()
+	}
+	r.drains.Go(func() {
+		defer cut()
+		r.drain(ctx, old, servers, func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.draining = slices.DeleteFunc(r.draining, func(other *drain) bool { return other == d })
+		})
+	})
+}
+
+// drain waits for the requests of a sealed generation and for servers that were told to end,
+// cuts them when ctx ends, calls before, and closes the generation.
+func (r *Runtime) drain(ctx context.Context, g *generation, servers []*server, before func()) {
+	begin := time.Now()
+	outlived := 0
+	if !drained(ctx, g, servers) {
+		outlived = r.cut(g, servers)
+	}
+	before()
+	if err := g.free(); err != nil {
+		r.log.Error("closing a generation", slog.Uint64("generation", g.number), slog.Any("err", err))
+	}
+	r.log.Info("generation closed",
+		slog.Uint64("generation", g.number),
+		slog.Duration("drain", time.Since(begin)),
+		slog.Int("outlived", outlived))
+}
+
+// drained tells whether nothing of g and the servers was left before ctx ended.
+func drained(ctx context.Context, g *generation, servers []*server) bool {
+	for _, s := range servers {
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	select {
+	case <-g.idle:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// cut ends what outlived the deadline: first it tells the requests, then it takes their
+// connections. It returns how many requests these were, when they have ended; or, if they never do, when
+// the process's own end has come.
+func (r *Runtime) cut(g *generation, servers []*server) (outlived int) {
+	late := g.cancel()
+	if len(late) > 0 {
+		r.log.Warn("requests outlived the drain deadline and are cancelled", about(g, late)...)
+	}
+	notice, cancel := context.WithTimeout(r.force, r.grace)
+	defer cancel()
+	if drained(notice, g, servers) {
+		return len(late)
+	}
+	g.sever()
+	for _, s := range servers {
+		select {
+		case <-s.done:
+		default:
+			r.log.Warn("server outlived the drain deadline, its connections are cut",
+				slog.String("server", s.Name),
+				slog.String("address", s.Address),
+				slog.Int("connections", r.conns.cut(s)))
+		}
+	}
+	notice, cancel = context.WithTimeout(context.Background(), r.grace)
+	defer cancel()
+	if drained(notice, g, servers) {
+		return len(late)
+	}
+	stuck := g.inside()
+	r.log.Error("requests don't end although they are cancelled and cut off; the generation stays open for them", about(g, stuck)...)
+	if !drained(r.end, g, servers) {
+		r.leave(fmt.Errorf("generation %d was closed under what does not end: %d requests (%v), %d servers to wait for",
+			g.number, len(stuck), few(stuck), running(servers)))
+	}
+	return len(late)
+}
+
+// about describes requests in a log record.
+func about(g *generation, requests []*flight) []any {
+	return []any{
+		slog.Uint64("generation", g.number),
+		slog.Int("count", len(requests)),
+		slog.Any("requests", few(requests)),
+	}
+}
+
+// few names the first of these requests.
+func few(requests []*flight) []string {
+	const most = 10
+	names := make([]string, 0, most)
+	for _, f := range requests[:min(len(requests), most)] {
+		names = append(names, f.String())
+	}
+	return names
+}
+
+// running counts the servers that have not returned.
+func running(servers []*server) (n int) {
+	for _, s := range servers {
+		select {
+		case <-s.done:
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// leave notes what the process leaves behind; Run returns it.
+func (r *Runtime) leave(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stuck = append(r.stuck, err)
+}
+
+// stop ends everything, in the reverse of the order in which it began.
+func (r *Runtime) stop() {
+	r.watch.close()
+	g := r.root.current.Load()
+	timer := time.AfterFunc(or(g.StopTimeout, defaultStopTimeout), r.endNow)
+	defer timer.Stop()
+	for _, s := range slices.Backward(r.servers) {
+		s.cancel()
+	}
+	for _, address := range slices.Backward(slices.Sorted(maps.Keys(r.sockets))) {
+		if err := r.sockets[address].close(); err != nil {
+			r.log.Warn("closing a listener", slog.String("address", address), slog.Any("err", err))
+		}
+	}
+	r.setSockets(nil)
+	if g.number > 0 {
+		for _, s := range r.servers { // they may still bring requests
+			select {
+			case <-s.done:
+			case <-r.end.Done():
+			}
+		}
+		g.seal()
+		r.drain(r.end, g, r.servers, func() {
+			r.conns.wait(r.end) // those that were hijacked
+			if n := r.conns.cut(nil); n > 0 {
+				r.log.Warn("connections outlived the stop deadline and are cut", slog.Int("connections", n))
+			}
+		})
+	}
+	r.drains.Wait()
+	patience := time.NewTimer(r.grace)
+	defer patience.Stop()
+	select {
+	case r.loading <- struct{}{}:
+	case <-patience.C:
+		r.leave(errors.New("a load does not end although it is cancelled"))
+	}
+}

@@ -1,0 +1,49 @@
+package serve
+
+import (
+	"net/http"
+	"sync/atomic"
+)
+
+// root is the handler that all servers have: it gives each request to the generation that is
+// current when the request comes.
+type root struct {
+	current atomic.Pointer[generation]
+}
+
+// newRoot has a sealed generation to begin with, so that there always is one.
+func newRoot() *root {
+	none := newGeneration(Generation{}, 0)
+	none.seal()
+	t := &root{}
+	t.current.Store(none)
+	return t
+}
+
+// swap makes g current, and returns the one before, which serves no further request.
+func (t *root) swap(g *generation) *generation {
+	old := t.current.Swap(g)
+	if old.number > 0 {
+		old.seal()
+	}
+	return old
+}
+
+// ServeHTTP implements [http.Handler].
+func (t *root) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g := t.current.Load()
+	f := g.enter(w, r)
+	for f == nil {
+		// Sealed since it was loaded: the next one is current by now, unless there is none.
+		next := t.current.Load()
+		if next == g {
+			w.Header().Set("Connection", "close")
+			http.Error(w, "the server is stopping", http.StatusServiceUnavailable)
+			return
+		}
+		g = next
+		f = g.enter(w, r)
+	}
+	defer f.leave()
+	g.Handler.ServeHTTP(w, r.WithContext(f))
+}

@@ -1,0 +1,231 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Options is what a Runtime needs to know.
+type Options struct {
+	// Load makes the next generation. It is called for the start and for each reload, never
+	// twice at a time. When ctx ends it is to give up; what a Load that came too late
+	// returns is closed. With an error, nothing but the generation's Watch is used: a change
+	// of those files is then a reason to try again.
+	Load func(ctx context.Context) (Generation, error)
+	// Logger is told of each reload, of each generation that was closed, and of trouble.
+	Logger *slog.Logger
+	// Signals delivers SIGHUP, SIGINT and SIGTERM. If it is nil, those sent to the process are
+	// taken while Run runs.
+	Signals <-chan os.Signal
+}
+
+// Runtime serves one generation after the other. Its methods may be called at any time from
+// any goroutine, except that Run may be called only once.
+type Runtime struct {
+	options Options
+	log     *slog.Logger
+	grace   time.Duration // how long a request may take to notice that it was cut
+
+	root  *root
+	conns tracker
+	watch *watcher
+
+	ran      atomic.Bool
+	requests chan request  // from Reload
+	hangups  chan struct{} // a SIGHUP that no reload has answered yet
+	deaths   chan error    // the first server that ended by itself
+	done     chan struct{} // closed when Run has returned
+
+	force    context.Context // ends when a signal asks to cut
+	forceNow context.CancelFunc
+	end      context.Context // ends when the stop's deadline has passed, or force
+	endNow   context.CancelFunc
+
+	drains  sync.WaitGroup
+	loading chan struct{} // holds a token while Load runs
+
+	// Only the goroutine that reloads uses these, and stop after that has ended.
+	number  uint64
+	servers []*server // those of the current generation
+
+	mu       sync.Mutex
+	sockets  map[string]*socket // by address
+	draining []*drain           // oldest first
+	stuck    []error            // what did not end when the process stopped
+}
+
+// defaultGrace is how long a request has to notice that its context ended, and then again
+// that its connection is dead.
+const defaultGrace = 5 * time.Second
+
+// errStopping is why a reload is given up when the process stops.
+var errStopping = errors.New("the process is stopping")
+
+// New makes a Runtime. Nothing happens before Run.
+func New(o Options) *Runtime {
+	r := &Runtime{
+		options:  o,
+		log:      o.Logger,
+		grace:    defaultGrace,
+		root:     newRoot(),
+		requests: make(chan request),
+		hangups:  make(chan struct{}, 1),
+		deaths:   make(chan error, 1),
+		done:     make(chan struct{}),
+		loading:  make(chan struct{}, 1),
+		sockets:  make(map[string]*socket),
+	}
+	r.force, r.forceNow = context.WithCancel(context.Background())
+	r.end, r.endNow = context.WithCancel(r.force)
+	return r
+}
+
+// Run is New(o).Run(ctx), for who needs nothing else of the Runtime.
+func Run(ctx context.Context, o Options) error { return New(o).Run(ctx) }
+
+// Run loads the first generation and serves until ctx ends, a signal says stop, or a server
+// ends by itself. If the first generation can't be loaded or its listeners can't be opened,
+// nothing is served and the error says why. The end of ctx and a signal are no errors.
+func (r *Runtime) Run(ctx context.Context) error {
+	if r.ran.Swap(true) {
+		return errors.New("the runtime has been run already")
+	}
+	defer close(r.done)
+	signals := r.options.Signals
+	if signals == nil {
+		c := make(chan os.Signal, 8)
+		signal.Notify(c, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
+		defer signal.Stop(c)
+		signals = c
+	}
+	r.watch = newWatcher(r.log)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	started := make(chan error, 1)
+	reloaded := make(chan struct{})
+	go func() {
+		defer close(reloaded)
+		r.reloadAll(ctx, started)
+	}()
+
+	err := r.untilStop(ctx, signals, started)
+	cancel(errStopping)
+	<-reloaded
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		r.stop()
+	}()
+	for running := true; running; {
+		select {
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				r.log.Warn("cutting what is left", slog.String("signal", s.String()))
+				r.forceNow()
+			}
+		case <-stopped:
+			running = false
+		}
+	}
+	r.forceNow() // frees the contexts
+	return errors.Join(append([]error{err}, r.stuck...)...)
+}
+
+// untilStop serves until there is a reason to stop, and returns it if it is an error.
+func (r *Runtime) untilStop(ctx context.Context, signals <-chan os.Signal, started <-chan error) error {
+	for {
+		select {
+		case err := <-started:
+			if err != nil {
+				return err
+			}
+			started = nil
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				r.log.Info("stopping", slog.String("signal", s.String()))
+				return nil
+			}
+			select {
+			case r.hangups <- struct{}{}:
+			default: // the reload to come will answer this one too
+			}
+		case err := <-r.deaths:
+			r.log.Error("stopping: a server died", slog.Any("err", err))
+			return err
+		case <-ctx.Done():
+			r.log.Info("stopping")
+			return nil
+		}
+	}
+}
+
+// Addresses returns the bound address of each listener by the address that was asked for: for
+// port 0 it has the port that the system chose.
+func (r *Runtime) Addresses() map[string]net.Addr {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	bound := make(map[string]net.Addr, len(r.sockets))
+	for address, s := range r.sockets {
+		bound[address] = s.ln.Addr()
+	}
+	return bound
+}
+
+// request is a call of Reload.
+type request struct {
+	reply chan<- outcome
+}
+
+// outcome is what Reload returns.
+type outcome struct {
+	number uint64
+	err    error
+}
+
+// Reload puts the next generation in place of the current one, as SIGHUP does, and returns
+// its number: the first generation is 1, and each that serves after it has the next. An
+// error says why the current one serves on. Reload waits for a reload under way, and returns
+// early only when ctx ends; a reload that it started then goes on.
+func (r *Runtime) Reload(ctx context.Context) (uint64, error) {
+	reply := make(chan outcome, 1)
+	select {
+	case r.requests <- request{reply}:
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	case <-r.done:
+		return 0, errors.New("the process has stopped")
+	}
+	select {
+	case o := <-reply:
+		return o.number, o.err
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	case <-r.done:
+		return 0, errors.New("the process has stopped")
+	}
+}
+
+// setSockets replaces the sockets by these.
+func (r *Runtime) setSockets(next map[string]*socket) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sockets = maps.Clone(next)
+}
+
+// died reports a server that ended by itself; only the first such report counts.
+func (r *Runtime) died(s *server) {
+	select {
+	case r.deaths <- fmt.Errorf("server %q on %q: %w", s.Name, s.Address, s.err):
+	default:
+	}
+}
