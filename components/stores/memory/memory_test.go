@@ -15,7 +15,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/registrytest"
 )
+
+func TestComponent(t *testing.T) { registrytest.Run(t, Component) }
 
 // open builds a store as a stack does, and closes it when the test ends.
 func open(t *testing.T, cfg Config, log *slog.Logger) *store {

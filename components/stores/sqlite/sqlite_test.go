@@ -17,7 +17,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/registrytest"
 )
+
+func TestComponent(t *testing.T) {
+	registrytest.Run(t, Component, registrytest.Case[Config]{
+		Name: "file",
+		Settings: func(t *testing.T) Config {
+			cfg := Component.Default
+			cfg.Path = registry.Path(filepath.Join(t.TempDir(), "var", "sessions.db"))
+			return cfg
+		},
+		Persistent: true,
+	})
+}
 
 // open builds a store as a stack does; close closes it, and so does the end of the test.
 func open(t testing.TB, path string) (s *store, closeStore func()) {
@@ -354,7 +367,11 @@ func TestContextEnded(t *testing.T) {
 
 func TestSweep(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.db")
-	s, stop := open(t, path)
+	s := &store{path: path} // without the sweeper, so that the test alone sweeps
+	if err := s.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.close() })
 	tx, err := s.write.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -385,7 +402,9 @@ func TestSweep(t *testing.T) {
 		"CREATE TRIGGER stuck BEFORE DELETE ON sessions BEGIN SELECT RAISE(ABORT, 'stuck'); END"); err != nil {
 		t.Fatal(err)
 	}
-	stop()
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
 	log := &lines{first: make(chan string, 1)}
 	i, err := instance(t, path, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
