@@ -24,8 +24,14 @@ type SettingError struct {
 func (e *SettingError) Error() string { return e.Setting + " " + e.Problem }
 
 // Check says which of the settings, a pointer as [Definition.Default] returns it,
-// break a constraint. It opens nothing and asks nobody.
+// break a constraint or the settings' own Validate. It opens nothing and asks nobody.
 func (d *Definition) Check(cfg any) []SettingError {
+	return append(d.Constraints(cfg), validate(d.Settings, reflect.ValueOf(cfg).Elem(), "")...)
+}
+
+// Constraints is Check without Validate: each finding is about one setting alone, so it
+// holds even when others couldn't be read.
+func (d *Definition) Constraints(cfg any) []SettingError {
 	var found []SettingError
 	err := check().Struct(cfg)
 	if broken, ok := errors.AsType[validator.ValidationErrors](err); ok {
@@ -35,7 +41,7 @@ func (d *Definition) Check(cfg any) []SettingError {
 	} else if err != nil {
 		found = append(found, SettingError{Problem: err.Error()})
 	}
-	return append(found, validate(d.Settings, reflect.ValueOf(cfg).Elem(), "")...)
+	return found
 }
 
 // check returns the validator. It caches what it learns of a struct, so there is one.

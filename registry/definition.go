@@ -114,6 +114,15 @@ func (d *Definition) References(cfg any, f func(path string, ref Reference) erro
 	return errors.Join(errs...)
 }
 
+// Bind returns a copy of the settings in which each Ref that refers to something is bound
+// to what product returns for its path.
+func (d *Definition) Bind(cfg any, product func(path string) any) any {
+	bound := reflect.New(d.defaults.Type())
+	bound.Elem().Set(clone(reflect.ValueOf(cfg).Elem()))
+	references(d.Settings, bound.Elem(), "", func(path string, ref Reference) { ref.Bind(product(path)) })
+	return bound.Interface()
+}
+
 func references(t *Type, v reflect.Value, path string, f func(string, Reference)) {
 	switch t.Form {
 	case FormRef:

@@ -101,8 +101,13 @@ func (t *Type) Format(v reflect.Value) string {
 	switch t.Form {
 	case FormDuration:
 		return formatDuration(time.Duration(v.Int()))
-	case FormSize, FormSecret:
+	case FormSize:
 		return fmt.Sprint(v.Interface())
+	case FormSecret:
+		if v.IsZero() {
+			return `""`
+		}
+		return redacted
 	case FormRef:
 		return refName(v)
 	case FormString, FormPath, FormAddress:

@@ -1,0 +1,451 @@
+package stackfile
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
+	"github.com/stackd/stackd/registry/failure"
+	"github.com/stackd/stackd/registry/response"
+)
+
+// Stack is a built plan: a handler, and the servers that shall run it. It is safe for
+// concurrent use, and never changes.
+type Stack struct {
+	// Servers are those of the plan, in its order.
+	Servers []Server
+
+	router *router[*chain]
+	depot  *depot
+	// held are the instances that this stack uses, in the order in which they were
+	// built.
+	held    []*instance
+	carried int
+	once    sync.Once
+}
+
+// Server is a built server.
+type Server struct {
+	// Name is the component's name.
+	Name string
+	// Address is where it listens, and Mode the permissions of a unix socket.
+	Address registry.Address
+	Mode    fs.FileMode
+	// ID is the same for servers that need not be told apart: a reload that finds the same
+	// ID lets the server run on.
+	ID string
+	// Serve runs it.
+	Serve registry.ServeFunc
+}
+
+// chain is what answers the requests of one set of overrides.
+type chain struct {
+	handler http.Handler
+	base    *environ.Base
+}
+
+// depot has the instances of one stack and its successors. An instance that two of them
+// need is there once.
+type depot struct {
+	mu        sync.Mutex
+	instances map[string]*instance
+	made      int // instances so far
+}
+
+// instance is a built component that stacks share.
+type instance struct {
+	planned *planned
+	built   *registry.Instance
+	log     *slog.Logger
+	// number tells it from others of its depot, also from one with the same settings that
+	// was built of files which have changed since.
+	number int
+	// refs are what it was bound to, in the order of planned.refs.
+	refs []*instance
+	// depends are the files that it was built from with a digest of their content.
+	depends map[string]string
+	// users counts the stacks that hold it; the depot's mutex guards it.
+	users int
+}
+
+// Build builds what the plan says. What prev, the stack that runs now, has already is taken
+// over with its state; prev may be nil. On an error, which is [Problems] or ctx's, what
+// was built for this stack is closed and prev is as it was.
+//
+// Ctx bounds the building. A component that doesn't return in time is waited for in the
+// background and closed.
+func (p *Plan) Build(ctx context.Context, log *slog.Logger, prev *Stack) (*Stack, error) {
+	s := &Stack{depot: &depot{instances: make(map[string]*instance)}}
+	if prev != nil {
+		s.depot = prev.depot
+	}
+	b := &builder{
+		plan: p, stack: s, log: log,
+		chains: make(map[string]http.Handler), built: make(map[*planned]*instance), held: make(map[*instance]bool),
+	}
+	done := make(chan error, 1)
+	go func() { done <- b.build(ctx) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		return s, nil
+	case <-ctx.Done():
+		go func() {
+			<-done
+			s.Close()
+		}()
+		return nil, fmt.Errorf("%s: the stack was not built in time, waiting for %s: %w", p.name, b.current(), context.Cause(ctx))
+	}
+}
+
+// Close gives back what the stack holds. What no other stack holds is closed, in the reverse
+// of the order in which it was built. No request may be using the stack any more. A
+// second call does nothing.
+func (s *Stack) Close() {
+	s.once.Do(func() {
+		for _, i := range slices.Backward(s.held) {
+			s.depot.mu.Lock()
+			i.users--
+			last := i.users == 0
+			if last && s.depot.instances[i.planned.key] == i {
+				delete(s.depot.instances, i.planned.key)
+			}
+			s.depot.mu.Unlock()
+			if !last {
+				continue
+			}
+			if err := i.built.Close(); err != nil {
+				i.log.Error("closing it went wrong", "error", err)
+			}
+		}
+	})
+}
+
+// Carried returns how many of the stack's instances were taken over from the stack
+// before it, and how many it has.
+func (s *Stack) Carried() (carried, all int) { return s.carried, len(s.held) }
+
+// Depends returns the files and folders that the components were built from.
+func (s *Stack) Depends() []string {
+	var all []string
+	for _, i := range s.held {
+		for path := range i.depends {
+			all = append(all, path)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// ServeHTTP answers a request by the chain of the overrides that match it.
+func (s *Stack) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if problem := checkPath(r.URL.Path); problem != "" {
+		http.Error(w, "400 bad request: "+problem, http.StatusBadRequest)
+		return
+	}
+	c := s.router.find(r.Method, r.Host, r.URL.Path)
+	c.handler.ServeHTTP(w, c.base.Open(r))
+}
+
+// checkPath says what is wrong with a decoded path. Overrides are about paths, so one that
+// names its target in a roundabout way could get round them; no client sends one.
+func checkPath(path string) string {
+	if path == "" || path[0] != '/' {
+		return "the path must begin with a slash"
+	}
+	segment := 0 // where the present one begins
+	for i := 0; i <= len(path); i++ {
+		if i == len(path) || path[i] == '/' {
+			if s := path[segment:i]; s == "." || s == ".." {
+				return `the path must not have "." or ".." in it`
+			}
+			segment = i + 1
+			continue
+		}
+		if path[i] < ' ' || path[i] == 0x7f {
+			return "the path must not have control characters in it"
+		}
+	}
+	return ""
+}
+
+// builder builds one stack.
+type builder struct {
+	plan   *Plan
+	stack  *Stack
+	log    *slog.Logger
+	chains map[string]http.Handler
+	built  map[*planned]*instance
+	held   map[*instance]bool
+
+	mu  sync.Mutex
+	now string // what is being built
+}
+
+func (b *builder) current() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.now
+}
+
+func (b *builder) build(ctx context.Context) error {
+	var ps problems
+	b.plan.instances(func(p *planned, _ *effect) { b.open(ctx, p, &ps) })
+	for _, server := range b.plan.servers {
+		server.walk(func(p *planned) { b.open(ctx, p, &ps) })
+	}
+	if err := ps.err(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, server := range b.plan.servers {
+		address, mode := server.listen()
+		bits, _ := strconv.ParseUint(mode, 8, 32)
+		b.stack.Servers = append(b.stack.Servers, Server{
+			Name: server.def.Name, Address: address, Mode: fs.FileMode(bits), ID: fmt.Sprintf("%s %d", server.key, b.built[server].number),
+			Serve: b.built[server].built.Product.(registry.ServeFunc),
+		})
+	}
+	chains := make([]*chain, len(b.plan.routes))
+	for i, r := range b.plan.routes {
+		chains[i] = b.chain(r)
+	}
+	b.stack.router = newRouter(b.plan.patterns, b.plan.areas, chains, b.chain(b.plan.none))
+	return nil
+}
+
+// open takes an instance over from the stack before, or builds it. What it refers to
+// was opened before.
+func (b *builder) open(ctx context.Context, p *planned, ps *problems) {
+	if b.built[p] != nil || ctx.Err() != nil {
+		return
+	}
+	b.mu.Lock()
+	b.now = p.path
+	b.mu.Unlock()
+	refs := make([]*instance, len(p.refs))
+	for n, ref := range p.refs {
+		if refs[n] = b.built[ref]; refs[n] == nil {
+			return // the problem is that of the instance referred to
+		}
+	}
+	if known := b.take(p, refs); known != nil {
+		b.built[p] = known
+		return
+	}
+	log := b.log.With("slot", p.path, "component", p.def.Name)
+	cfg := p.def.Bind(p.cfg, func(path string) any {
+		n := slices.IndexFunc(p.refs, func(ref *planned) bool { return ref.path == p.path+"."+path })
+		return refs[n].built.Product
+	})
+	// The instance outlives the building, so it isn't bound by its context.
+	built, err := p.def.Open(context.WithoutCancel(ctx), cfg, log)
+	if err != nil {
+		ps.add(p.at, []string{p.where, p.path}, "%s %q can't be built: %s", p.def.Kind, p.def.Name, err)
+		return
+	}
+	i := &instance{planned: p, built: built, log: log, refs: refs, users: 1, depends: make(map[string]string)}
+	for _, path := range built.Depends() {
+		i.depends[path] = contentOf(path)
+	}
+	d := b.stack.depot
+	d.mu.Lock()
+	d.made++
+	i.number = d.made
+	d.instances[p.key] = i
+	d.mu.Unlock()
+	b.hold(i)
+	b.built[p] = i
+}
+
+// take returns the instance that the depot has for p, when it is still right.
+func (b *builder) take(p *planned, refs []*instance) *instance {
+	d := b.stack.depot
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	known := d.instances[p.key]
+	if known == nil || b.held[known] {
+		return known
+	}
+	if !slices.Equal(known.refs, refs) {
+		return nil
+	}
+	for path, content := range known.depends {
+		if contentOf(path) != content {
+			return nil
+		}
+	}
+	known.users++
+	b.stack.carried++
+	b.hold(known)
+	return known
+}
+
+func (b *builder) hold(i *instance) {
+	b.held[i] = true
+	b.stack.held = append(b.stack.held, i)
+}
+
+// chain composes what answers the requests of a route.
+func (b *builder) chain(r *route) *chain {
+	c := &chain{base: new(environ.Base)}
+	environ.Matched.Preset(c.base, r.shown)
+	environ.Vars.Preset(c.base, plainVars(r.vars))
+
+	var key strings.Builder
+	caught := false
+	for _, e := range r.effects {
+		if e.instance == nil {
+			continue
+		}
+		fmt.Fprintf(&key, "%d ", b.built[e.instance].number)
+		for _, provided := range e.instance.def.Traits(e.instance.cfg).Provides {
+			caught = caught || provided.Name() == failure.Key.Name()
+		}
+	}
+	if known := b.chains[key.String()]; known != nil {
+		c.handler = known
+		return c
+	}
+	for _, e := range slices.Backward(r.effects) {
+		if e.instance == nil {
+			continue
+		}
+		switch product := b.built[e.instance].built.Product.(type) {
+		case http.Handler:
+			c.handler = product
+		case registry.Wrap:
+			c.handler = product(c.handler)
+		}
+	}
+	if !caught {
+		c.handler = lastResort{next: c.handler, log: b.log}
+	}
+	b.chains[key.String()] = c.handler
+	return c
+}
+
+// plainVars returns vars as apps see them.
+func plainVars(n *node) map[string]any {
+	vars, _ := plain(n).(map[string]any)
+	if vars == nil {
+		vars = map[string]any{}
+	}
+	return vars
+}
+
+func plain(n *node) any {
+	switch {
+	case n == nil || n.isNull():
+		return nil
+	case n.form == mapping:
+		m := make(map[string]any, len(n.pairs))
+		for _, p := range n.pairs {
+			m[p.key] = plain(p.value)
+		}
+		return m
+	case n.form == list:
+		items := make([]any, len(n.items))
+		for i, item := range n.items {
+			items[i] = plain(item)
+		}
+		return items
+	}
+	switch n.tag {
+	case "!!bool":
+		on, _ := switchOf(n)
+		return on
+	case "!!int":
+		if i, err := strconv.ParseInt(n.text, 0, 64); err == nil {
+			return int(i)
+		}
+	case "!!float":
+		if f, err := strconv.ParseFloat(n.text, 64); err == nil {
+			return f
+		}
+	}
+	return n.text
+}
+
+// lastResort stands around a chain without a catcher, so that a failure that is reported
+// there is logged, and answered by more than an empty page.
+type lastResort struct {
+	next http.Handler
+	log  *slog.Logger
+}
+
+func (l lastResort) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s := &resort{}
+	s.Init(w, nil)
+	failure.Key.Set(r, s)
+	l.next.ServeHTTP(s, r)
+	if len(s.failures) == 0 {
+		return
+	}
+	for _, f := range s.failures {
+		l.log.ErrorContext(r.Context(), "a request failed, and the stack has no catcher such as errors", "method", r.Method, "path", r.URL.Path, "error", f.Err)
+	}
+	if s.Committed() {
+		panic(http.ErrAbortHandler)
+	}
+	status := failure.Status(s.failures[0].Err)
+	http.Error(w, http.StatusText(status), status)
+}
+
+// resort is lastResort's state for one request.
+type resort struct {
+	response.Writer
+	failures []failure.Failure
+}
+
+func (s *resort) Fail(f failure.Failure) { s.failures = append(s.failures, f) }
+
+// contentOf returns a digest of a file's content, or of a folder's list of files with their
+// sizes and times.
+func contentOf(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "missing"
+	}
+	h := sha256.New()
+	if !info.IsDir() {
+		f, err := os.Open(path)
+		if err != nil {
+			return "unreadable"
+		}
+		defer f.Close() //nolint:errcheck // nothing was written
+		if _, err := io.Copy(h, f); err != nil {
+			return "unreadable"
+		}
+		return hex.EncodeToString(h.Sum(nil))
+	}
+	_ = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			fmt.Fprintf(h, "%q unreadable\n", name)
+			return nil
+		}
+		if info, err := entry.Info(); err == nil {
+			fmt.Fprintf(h, "%q %d %d\n", name, info.Size(), info.ModTime().UnixNano())
+		}
+		return nil
+	})
+	return hex.EncodeToString(h.Sum(nil))
+}

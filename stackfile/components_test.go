@@ -1,0 +1,116 @@
+package stackfile
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
+	"github.com/stackd/stackd/registry/failure"
+	"github.com/stackd/stackd/registry/session"
+)
+
+// The components of the corpus. They are real, if small: the stacks made of them are built
+// and asked, too.
+
+type noSettings struct{}
+
+type catchConfig struct {
+	Show  string `yaml:"show" validate:"oneof=never loopback"`
+	Lines int    `yaml:"lines" validate:"min=0,max=50"`
+}
+
+type cookieConfig struct {
+	Name   string `yaml:"name" validate:"required"`
+	Secure bool   `yaml:"secure"`
+}
+
+type sessionConfig struct {
+	Store    registry.Ref[session.Store] `yaml:"store" validate:"required"`
+	Lifetime time.Duration               `yaml:"lifetime" validate:"min=1s"`
+	Cookie   cookieConfig                `yaml:"cookie"`
+}
+
+func (c sessionConfig) Validate() error {
+	if c.Cookie.Name == "__Host-id" && !c.Cookie.Secure {
+		return &registry.SettingError{Setting: "cookie.secure", Problem: "is false; it must be true for the name __Host-id"}
+	}
+	return nil
+}
+
+type fileStoreConfig struct {
+	Path     registry.Path   `yaml:"path" validate:"required"`
+	Password registry.Secret `yaml:"password"`
+}
+
+type siteConfig struct {
+	Root      registry.Path                          `yaml:"root" validate:"required"`
+	Index     []string                               `yaml:"index" validate:"dive,required"`
+	Factories map[string]registry.Ref[registry.Wrap] `yaml:"factories"`
+	Headers   map[string]string                      `yaml:"headers"`
+	MaxSize   registry.Size                          `yaml:"max_size" validate:"min=1"`
+}
+
+type sayConfig struct {
+	Text string `yaml:"text"`
+}
+
+type serverConfig struct {
+	Listen registry.Address `yaml:"listen" validate:"required"`
+	Port   uint16           `yaml:"port"`
+}
+
+var single = registry.Traits{Processes: registry.SingleProcess, Calls: registry.NonBlocking}
+var safe = registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking}
+
+func providing(t registry.Traits, keys ...environ.Name) registry.Traits { t.Provides = keys; return t }
+
+func needing(t registry.Traits, keys ...environ.Name) registry.Traits { t.Needs = keys; return t }
+
+type nothingStored struct{ session.Store }
+
+// testRegistry returns the components of the corpus.
+func testRegistry(t testing.TB) *registry.Registry {
+	t.Helper()
+	reg, err := registry.New(corpus()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reg
+}
+
+func corpus() []registry.Declaration {
+	wrap := func(next http.Handler) http.Handler { return next }
+	return []registry.Declaration{
+		registry.Server[serverConfig]{Name: "http", Default: serverConfig{Listen: "127.0.0.1:8080"}, Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.Blocking}, Build: func(*registry.Env, serverConfig) (registry.ServeFunc, error) {
+			return nil, errors.New("not in this test")
+		}},
+		registry.Server[serverConfig]{Name: "async", Default: serverConfig{Listen: "127.0.0.1:8081"}, Traits: safe, Build: func(*registry.Env, serverConfig) (registry.ServeFunc, error) {
+			return nil, errors.New("not in this test")
+		}},
+		registry.Middleware[catchConfig]{Name: "errors", Default: catchConfig{Show: "never", Lines: 5}, Traits: providing(safe, failure.Key), Build: func(*registry.Env, catchConfig) (registry.Wrap, error) { return wrap, nil }},
+		registry.Middleware[sessionConfig]{Name: "session", Default: sessionConfig{Store: registry.Use[session.Store]("memory"), Lifetime: 12 * time.Hour, Cookie: cookieConfig{Name: "session"}}, Traits: providing(safe, session.Key), Build: func(*registry.Env, sessionConfig) (registry.Wrap, error) { return wrap, nil }},
+		registry.Middleware[noSettings]{Name: "cart", Traits: needing(safe, session.Key), Build: func(*registry.Env, noSettings) (registry.Wrap, error) { return wrap, nil }},
+		registry.Middleware[sayConfig]{Name: "tag", Traits: safe, Build: func(_ *registry.Env, c sayConfig) (registry.Wrap, error) {
+			return func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Add("Tag", c.Text)
+					next.ServeHTTP(w, r)
+				})
+			}, nil
+		}},
+		registry.Store[noSettings]{Name: "memory", Traits: single, Build: func(*registry.Env, noSettings) (session.Store, error) { return nothingStored{}, nil }},
+		registry.Store[fileStoreConfig]{Name: "file", Default: fileStoreConfig{Path: "var/sessions"}, Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.Blocking}, Build: func(*registry.Env, fileStoreConfig) (session.Store, error) { return nothingStored{}, nil }},
+		registry.App[siteConfig]{Name: "site", Default: siteConfig{Index: []string{"index.html"}, MaxSize: 1 << 20}, Traits: safe, Build: func(_ *registry.Env, c siteConfig) (http.Handler, error) {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, c.Root) }), nil
+		}},
+		registry.App[sayConfig]{Name: "say", Default: sayConfig{Text: "hello"}, Traits: safe, Build: func(_ *registry.Env, c sayConfig) (http.Handler, error) {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				fmt.Fprintf(w, "%s %v", c.Text, environ.Vars.Get(r)["theme"])
+			}), nil
+		}},
+	}
+}

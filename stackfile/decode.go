@@ -1,0 +1,418 @@
+package stackfile
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stackd/stackd/registry"
+)
+
+// planned is an instance to be: a component with its effective settings and the
+// instances that it refers to.
+type planned struct {
+	// path is where it stands: the slot's name, and then the setting that refers to it,
+	// such as "session.store".
+	path string
+	def  *registry.Definition
+	// cfg is a pointer to the settings, whose references aren't bound yet.
+	cfg any
+	// refs are the instances referred to, in the order of the settings.
+	refs []*planned
+	// at is where a problem with the whole of it is shown, and where the override.
+	at    pos
+	where string
+	// origins are where settings were written, by path within the component.
+	origins map[string]*node
+	// key tells instances apart: equal keys, same instance.
+	key string
+}
+
+// settingsOf returns what a user would call the settings' owner in a message.
+func (p *planned) settingsOf() string { return p.def.Name }
+
+// decoder turns settings nodes into the components' own settings.
+type decoder struct {
+	registry *registry.Registry
+	problems *problems
+	dir      string
+	// slots says which slot has a setting of that name, for a hint.
+	slots func(setting, not string) string
+}
+
+// plan decodes n over the defaults of def. Keys named in skip are the entry's own. It
+// adds problems, and returns the instance as far as it goes, or nil when it found any.
+func (d *decoder) plan(path string, def *registry.Definition, n *node, at pos, where string, skip ...string) *planned {
+	p := &planned{path: path, def: def, cfg: def.Default(), at: at, where: where, origins: make(map[string]*node)}
+	c := &decoding{decoder: d, planned: p, bad: make(map[string]bool)}
+	if n != nil && n.form == mapping {
+		c.fields(def.Settings, n, reflect.ValueOf(p.cfg).Elem(), "", skip)
+	}
+	c.absolute(def.Settings, reflect.ValueOf(p.cfg).Elem())
+	c.references()
+	check := def.Check
+	if c.failed {
+		check = def.Constraints // Validate would see settings that couldn't be read
+	}
+	for _, wrong := range check(p.cfg) {
+		c.setting(wrong)
+	}
+	if c.failed {
+		return nil
+	}
+	p.key = p.identity()
+	return p
+}
+
+// decoding is the decoding of one instance.
+type decoding struct {
+	*decoder
+	planned *planned
+	refs    map[string]*node // the node of each reference, by path
+	failed  bool
+	bad     map[string]bool // settings that couldn't be read, by path
+}
+
+func (c *decoding) add(n *node, path, format string, args ...any) {
+	c.failed, c.bad[path] = true, true
+	c.problems.add(n.pos, []string{n.where, c.planned.path}, path+format, args...)
+}
+
+// setting adds what the check of the settings found, where the setting was written.
+func (c *decoding) setting(wrong registry.SettingError) {
+	c.failed = true
+	path := wrong.Setting
+	if c.bad[path] {
+		return // it was left at its default, and a problem says why
+	}
+	text := strings.TrimSpace(wrong.Setting + " " + wrong.Problem)
+	for path != "" {
+		if n := c.planned.origins[path]; n != nil {
+			c.problems.add(n.pos, []string{n.where, c.planned.path}, "%s", text)
+			return
+		}
+		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+	}
+	c.problems.add(c.planned.at, []string{c.planned.where, c.planned.path}, "%s", text)
+}
+
+// fields decodes the keys of a map into a struct.
+func (c *decoding) fields(t *registry.Type, n *node, v reflect.Value, path string, skip []string) {
+	for _, p := range n.pairs {
+		if slices.Contains(skip, p.key) {
+			continue
+		}
+		f := t.Field(p.key)
+		if f == nil {
+			c.unknown(t, p, path, skip)
+			continue
+		}
+		c.value(f.Type, p.value, v.Field(f.Index), strings.TrimPrefix(path+"."+f.Name, "."))
+	}
+}
+
+// unknown says that a key isn't a setting, and what might have been meant.
+func (c *decoding) unknown(t *registry.Type, p pair, path string, skip []string) {
+	c.failed = true
+	names := slices.Clone(skip)
+	for _, f := range t.Fields {
+		names = append(names, f.Name)
+	}
+	owner := c.planned.settingsOf()
+	if path != "" {
+		owner += "'s " + path
+	}
+	hint := didYouMean(p.key, names)
+	if hint == "" && path == "" {
+		hint = c.slots(p.key, c.planned.path)
+	}
+	if hint == "" && path != "" && c.planned.def.Settings.Field(p.key) != nil {
+		hint = fmt.Sprintf("; %s itself has, one level up", c.planned.def.Name)
+	}
+	if hint == "" {
+		switch {
+		case len(t.Fields) == 0:
+			hint = "; it has no settings"
+		case len(t.Fields) <= 8:
+			hint = "; it has " + strings.Join(names[len(skip):], ", ")
+		}
+	}
+	where := []string{p.value.where, c.planned.path}
+	if path == "" && strings.HasSuffix(c.planned.path, owner) {
+		where = where[:1] // "errors: errors has no setting" says it twice
+	}
+	c.problems.add(p.keyPos, where, "%s has no setting %q%s", owner, p.key, hint)
+}
+
+// value decodes n into v, which holds the default. Null leaves it.
+func (c *decoding) value(t *registry.Type, n *node, v reflect.Value, path string) {
+	if n.isNull() {
+		return
+	}
+	c.planned.origins[path] = n
+	switch t.Form {
+	case registry.FormRef:
+		c.reference(n, v, path)
+	case registry.FormStruct:
+		if n.form != mapping {
+			c.wrong(t, n, path)
+			return
+		}
+		c.fields(t, n, v, path, nil)
+	case registry.FormMap:
+		c.entries(t, n, v, path)
+	case registry.FormList:
+		c.items(t, n, v, path)
+	default:
+		if n.form != scalar {
+			c.wrong(t, n, path)
+			return
+		}
+		if problem := setScalar(t, n, v); problem != "" {
+			c.add(n, path, " is %q; %s", n.text, problem)
+		}
+	}
+}
+
+// wrong says that n isn't what a setting of type t must be.
+func (c *decoding) wrong(t *registry.Type, n *node, path string) {
+	c.add(n, path, " is %s; it must be %s%s", n.is(), t.Noun(), missingSpace(n))
+}
+
+func (c *decoding) entries(t *registry.Type, n *node, v reflect.Value, path string) {
+	if n.form != mapping {
+		c.wrong(t, n, path)
+		return
+	}
+	if v.IsNil() {
+		v.Set(reflect.MakeMap(t.Go))
+	}
+	for _, p := range n.pairs {
+		key := reflect.ValueOf(p.key)
+		value := reflect.New(t.Elem.Go).Elem()
+		if old := v.MapIndex(key); old.IsValid() {
+			value.Set(old)
+		}
+		c.value(t.Elem, p.value, value, path+"."+p.key)
+		v.SetMapIndex(key, value)
+	}
+}
+
+func (c *decoding) items(t *registry.Type, n *node, v reflect.Value, path string) {
+	if n.form != list {
+		c.wrong(t, n, path)
+		return
+	}
+	v.Set(reflect.MakeSlice(t.Go, len(n.items), len(n.items)))
+	for i, item := range n.items {
+		c.value(t.Elem, item, v.Index(i), fmt.Sprintf("%s[%d]", path, i))
+	}
+}
+
+// reference decodes the name of a component, and keeps its settings for later.
+func (c *decoding) reference(n *node, v reflect.Value, path string) {
+	ref := v.Addr().Interface().(registry.Reference)
+	name := useOf(n)
+	switch {
+	case n.form == list:
+		c.add(n, path, " is a list; it must be the name of %s", aKind(ref.Kind()))
+		return
+	case n.form == mapping && n.get("use") != nil && name == "":
+		c.add(n.get("use"), path, ": use is empty; it must be the name of %s", aKind(ref.Kind()))
+		return
+	case name == "":
+		name = ref.Name()
+	}
+	if name == "" {
+		c.add(n, path, " names no component; it must have use: and the name of %s", aKind(ref.Kind()))
+		return
+	}
+	at := n
+	if use := n.get("use"); use != nil {
+		at = use
+	}
+	if c.registry.Lookup(ref.Kind(), name) == nil {
+		c.add(at, path, ": %s", unknownComponent(c.registry, name, ref.Kind()))
+		return
+	}
+	ref.Choose(name)
+	if c.refs == nil {
+		c.refs = make(map[string]*node)
+	}
+	c.refs[path] = n
+}
+
+// unknownComponent says that there is no component of that name and kind.
+func unknownComponent(r *registry.Registry, name string, kinds ...registry.Kind) string {
+	var names []string
+	for _, d := range r.All() {
+		if slices.Contains(kinds, d.Kind) {
+			names = append(names, d.Name)
+		}
+	}
+	if others := r.Named(name); len(others) > 0 {
+		var is []string
+		for _, d := range others {
+			is = append(is, aKind(d.Kind))
+		}
+		return fmt.Sprintf("%q is %s; it must be %s", name, oneOf(is), aKind(kinds...))
+	}
+	hint := didYouMean(name, names)
+	if hint == "" {
+		hint = "; there is " + oneOf(names)
+		if len(names) == 0 {
+			hint = "; none is compiled into this program"
+		}
+	}
+	return fmt.Sprintf("unknown %s %q%s", strings.TrimPrefix(strings.TrimPrefix(aKind(kinds...), "a "), "an "), name, hint)
+}
+
+// aKind names kinds with their article: an app, a middleware or app.
+func aKind(kinds ...registry.Kind) string {
+	words := make([]string, len(kinds))
+	for i, k := range kinds {
+		words[i] = string(k)
+	}
+	article := "a "
+	if kinds[0] == registry.KindApp {
+		article = "an "
+	}
+	return article + oneOf(words)
+}
+
+// references plans the instances that the settings refer to.
+func (c *decoding) references() {
+	_ = c.planned.def.References(c.planned.cfg, func(path string, ref registry.Reference) error {
+		def := c.registry.Lookup(ref.Kind(), ref.Name())
+		if def == nil { // a default of this component that isn't compiled in
+			c.failed = true
+			c.problems.add(c.planned.at, []string{c.planned.where, c.planned.path}, "%s: %s", path, unknownComponent(c.registry, ref.Name(), ref.Kind()))
+			return nil
+		}
+		n, at, where := c.refs[path], c.planned.at, c.planned.where
+		if n != nil {
+			at, where = n.pos, n.where
+		}
+		if c.bad[path] {
+			return nil
+		}
+		inner := c.plan(c.planned.path+"."+path, def, n, at, where, "use")
+		if inner == nil {
+			c.failed = true
+			return nil
+		}
+		c.planned.refs = append(c.planned.refs, inner)
+		return nil
+	})
+}
+
+// absolute makes the paths in the settings absolute.
+func (c *decoding) absolute(t *registry.Type, v reflect.Value) {
+	switch t.Form {
+	case registry.FormPath:
+		v.Set(reflect.ValueOf(v.Interface().(registry.Path).Within(c.dir)))
+	case registry.FormAddress:
+		v.Set(reflect.ValueOf(v.Interface().(registry.Address).Within(c.dir)))
+	case registry.FormStruct:
+		for _, f := range t.Fields {
+			c.absolute(f.Type, v.Field(f.Index))
+		}
+	case registry.FormList:
+		for i := range v.Len() {
+			c.absolute(t.Elem, v.Index(i))
+		}
+	case registry.FormMap:
+		for iter := v.MapRange(); iter.Next(); {
+			value := reflect.New(t.Elem.Go).Elem()
+			value.Set(iter.Value())
+			c.absolute(t.Elem, value)
+			v.SetMapIndex(iter.Key(), value)
+		}
+	}
+}
+
+// setScalar sets v to what n says, and returns what it must be when it can't.
+func setScalar(t *registry.Type, n *node, v reflect.Value) (problem string) {
+	must := "it must be " + t.Noun()
+	switch t.Form {
+	case registry.FormBool:
+		on, ok := switchOf(n)
+		if !ok {
+			return must
+		}
+		v.SetBool(on)
+	case registry.FormInt:
+		return setInt(t, n, v)
+	case registry.FormFloat:
+		f, err := strconv.ParseFloat(n.text, 64)
+		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+			return must
+		}
+		v.SetFloat(f)
+	case registry.FormDuration:
+		duration, err := time.ParseDuration(n.text)
+		if err != nil {
+			if _, err := strconv.ParseFloat(n.text, 64); err == nil && n.text != "0" {
+				return "it must have a unit, such as " + n.text + "s or " + n.text + "m"
+			}
+			return must
+		}
+		v.SetInt(int64(duration))
+	case registry.FormSize:
+		size, err := registry.ParseSize(n.text)
+		if err != nil {
+			return err.Error()
+		}
+		v.SetInt(int64(size))
+	case registry.FormAddress:
+		if err := registry.Address(n.text).Check(); err != nil {
+			return err.Error()
+		}
+		v.SetString(n.text)
+	case registry.FormSecret:
+		v.Set(reflect.ValueOf(registry.NewSecret(n.text)))
+	case registry.FormPath:
+		if strings.ContainsRune(n.text, 0) {
+			return "it must not have a NUL"
+		}
+		v.SetString(n.text)
+	default:
+		v.SetString(n.text)
+	}
+	return ""
+}
+
+func setInt(t *registry.Type, n *node, v reflect.Value) (problem string) {
+	if v.CanUint() {
+		u, err := strconv.ParseUint(n.text, 0, 64)
+		if err != nil || v.OverflowUint(u) {
+			return fmt.Sprintf("it must be a whole number from 0 to %d", uint64(1)<<t.Go.Bits()-1)
+		}
+		v.SetUint(u)
+		return ""
+	}
+	i, err := strconv.ParseInt(n.text, 0, 64)
+	if err != nil {
+		return "it must be " + t.Noun()
+	}
+	v.SetInt(i)
+	return ""
+}
+
+// switchOf reads true, on, yes and their opposites, as YAML 1.1 and people write them.
+func switchOf(n *node) (on, ok bool) {
+	if n.form != scalar {
+		return false, false
+	}
+	switch strings.ToLower(n.text) {
+	case "true", "on", "yes":
+		return true, true
+	case "false", "off", "no":
+		return false, true
+	}
+	return false, false
+}

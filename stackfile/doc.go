@@ -1,0 +1,15 @@
+// Package stackfile turns a stack file into a running stack.
+//
+// [Load] reads the file and checks all of it: it expands ${env:NAME} and ${file:path},
+// finds which overrides apply to which URLs, merges them with the stack, decodes the
+// result into the settings of the components, and holds these against their constraints
+// and the components' promises. What it returns is a [Plan], or every [Problem] of the file
+// at once. It opens nothing, asks no network and writes nothing: a check of a stack
+// file is Load and no more.
+//
+// [Plan.Build] makes the plan's [Stack]: it builds the components, each once for each
+// distinct set of settings, and composes one chain for each distinct set of overrides. What
+// the stack that is running already has is taken over, with its state.
+//
+// [Plan.Explain] tells what a URL meets, and which line of the file said so.
+package stackfile

@@ -1,0 +1,53 @@
+package stackfile
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/stackd/stackd/registry"
+)
+
+// identity returns what tells instances apart: the slot, the component, the effective
+// settings and the instances referred to. It is a hash, since settings may be secret.
+func (p *planned) identity() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q\n", p.path, p.def.Kind, p.def.Name)
+	digest(h, p.def.Settings, reflect.ValueOf(p.cfg).Elem())
+	for _, ref := range p.refs {
+		fmt.Fprintf(h, "%q %s\n", ref.path, ref.key)
+	}
+	return p.path + " " + hex.EncodeToString(h.Sum(nil))
+}
+
+// digest writes settings so that different ones never look the same.
+func digest(h hash.Hash, t *registry.Type, v reflect.Value) {
+	switch t.Form {
+	case registry.FormSecret:
+		fmt.Fprintf(h, "%q,", v.Interface().(registry.Secret).Reveal())
+	case registry.FormStruct:
+		for _, f := range t.Fields {
+			fmt.Fprintf(h, "%q:", f.Name)
+			digest(h, f.Type, v.Field(f.Index))
+		}
+	case registry.FormList:
+		fmt.Fprintf(h, "[%d]", v.Len())
+		for i := range v.Len() {
+			digest(h, t.Elem, v.Index(i))
+		}
+	case registry.FormMap:
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		fmt.Fprintf(h, "{%d}", len(keys))
+		for _, k := range keys {
+			fmt.Fprintf(h, "%q:", k.String())
+			digest(h, t.Elem, v.MapIndex(k))
+		}
+	default:
+		fmt.Fprintf(h, "%q,", t.Format(v))
+	}
+}

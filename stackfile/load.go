@@ -1,0 +1,531 @@
+package stackfile
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stackd/stackd/registry"
+)
+
+// Options are what a load depends on beside the file. The zero value is right for a server.
+type Options struct {
+	// Processes is how many processes shall run the stack at the same time, on this machine
+	// or behind the same balancer; 0 means one. Components that keep state in their process
+	// are a problem for more than one.
+	Processes int
+	// Env looks up environment variables; nil means those of this process.
+	Env func(name string) (string, bool)
+}
+
+// Deadlines bound the stages of a server's life. They are the stack file's deadlines:.
+type Deadlines struct {
+	// Build is how long a new stack may take to build. One that takes longer is given up,
+	// and the old one serves on.
+	Build time.Duration `yaml:"build" validate:"min=1s"`
+	// Drain is how long the requests of the old stack may take to end after a reload. Then they
+	// are cancelled.
+	Drain time.Duration `yaml:"drain" validate:"min=0s"`
+	// Stop is how long all requests may take to end when the server stops. Then their
+	// connections are closed.
+	Stop time.Duration `yaml:"stop" validate:"min=0s"`
+}
+
+// DefaultDeadlines are those of a stack file that states none.
+func DefaultDeadlines() Deadlines {
+	return Deadlines{Build: time.Minute, Drain: 30 * time.Second, Stop: 30 * time.Second}
+}
+
+// Keys are the keys of a stack file, in the order in which they are usually written.
+func Keys() []string { return []string{"servers", "deadlines", "vars", "stack", "urls"} }
+
+// Load reads and checks the stack file at path, which names components of reg. It
+// returns a plan, or [Problems]. The files it returns in either case are those that
+// the outcome depended on, absolute, the stack file first: when one of them
+// changes, a new Load may tell something else.
+func Load(ctx context.Context, reg *registry.Registry, path string, o Options) (plan *Plan, files []string, err error) {
+	name := path
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	if o.Env == nil {
+		o.Env = os.LookupEnv
+	}
+	l := &loader{
+		registry: reg,
+		options:  o,
+		source:   &source{name: name, dir: filepath.Dir(path)},
+		expander: &expander{dir: filepath.Dir(path), env: o.Env},
+		merger:   merger{registry: reg},
+	}
+	data, err := read(path)
+	if err != nil {
+		l.problems.add(l.source.at(1, 1), nil, "the stack file can't be read: %s", plainError(err))
+		return nil, []string{path}, l.problems.err()
+	}
+	plan = l.load(ctx, data)
+	files = append([]string{path}, l.expander.files...)
+	if err := l.problems.err(); err != nil {
+		return nil, files, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, files, fmt.Errorf("%s: the load was given up: %w", name, context.Cause(ctx))
+	}
+	plan.registry, plan.files = reg, files
+	return plan, files, nil
+}
+
+// loader is one load of one file.
+type loader struct {
+	registry *registry.Registry
+	options  Options
+	source   *source
+	expander *expander
+	merger   merger
+	problems problems
+
+	slots     []*slot
+	overrides []*override
+	// partial says that an entry of the stack wasn't understood, so that slots are missing.
+	partial bool
+	// guessed are the keys that misspelt ones were probably meant to be.
+	guessed []string
+}
+
+// slot is one entry of the stack as it was written.
+type slot struct {
+	name string
+	def  *registry.Definition
+	off  bool
+	// node is the entry, nil for a bare name, and at where it begins.
+	node *node
+	at   pos
+}
+
+// override is one entry under urls.
+type override struct {
+	key     string
+	at      pos
+	pattern pattern
+	vars    *node
+	slots   map[string]*slotOverride
+}
+
+// slotOverride is what an override says to one slot.
+type slotOverride struct {
+	at  pos
+	def *registry.Definition // another component, or nil
+	off *bool                // switched on or off, or nil
+	// node has the settings; nil for none.
+	node *node
+}
+
+func (l *loader) load(ctx context.Context, data []byte) *Plan {
+	p := &parser{source: l.source, expander: l.expander, problems: &l.problems}
+	top := p.parse(data)
+	if top == nil {
+		return nil
+	}
+	for _, pair := range top.pairs {
+		if !slices.Contains(Keys(), pair.key) {
+			hint := didYouMean(pair.key, Keys())
+			l.guessed = append(l.guessed, hint)
+			if hint == "" && len(l.registry.Named(pair.key)) > 0 {
+				hint = "; components are entries of servers: and stack:"
+			}
+			if hint == "" {
+				hint = "; there is " + oneOf(Keys())
+			}
+			l.problems.add(pair.keyPos, nil, "unknown key %q%s", pair.key, hint)
+		}
+	}
+	plan := &Plan{name: l.source.name, deadlines: DefaultDeadlines()}
+	l.deadlines(top.get("deadlines"), &plan.deadlines)
+	plan.servers = l.servers(top)
+	l.vars(top.get("vars"), "")
+	l.stack(top)
+	l.urls(top.get("urls"))
+	if len(l.slots) == 0 || ctx.Err() != nil {
+		return plan
+	}
+	e := &effects{loader: l, memo: make(map[string]*effect), decoder: &decoder{
+		registry: l.registry, problems: &l.problems, dir: l.source.dir, slots: l.slotWith,
+	}}
+	e.routes(ctx, plan, top.get("vars"))
+	l.calls(plan)
+	l.processes(plan)
+	return plan
+}
+
+// deadlines decodes the runtime's settings.
+func (l *loader) deadlines(n *node, into *Deadlines) {
+	if n == nil || n.isNull() {
+		return
+	}
+	component := registry.Server[Deadlines]{Name: "deadlines", Default: *into, Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking}, Build: unbuilt}
+	reg, err := registry.New(component)
+	if err != nil {
+		panic("stackfile: " + err.Error())
+	}
+	d := &decoder{registry: l.registry, problems: &l.problems, dir: l.source.dir, slots: func(string, string) string { return "" }}
+	if n.form != mapping {
+		l.problems.add(n.pos, nil, "deadlines is %s; it must be a map", n.is())
+		return
+	}
+	if p := d.plan("deadlines", reg.Lookup(registry.KindServer, "deadlines"), n, n.pos, ""); p != nil {
+		*into = *p.cfg.(*Deadlines)
+	}
+}
+
+// unbuilt is the Build of what is decoded like a component and never built.
+func unbuilt(*registry.Env, Deadlines) (registry.ServeFunc, error) { return nil, nil }
+
+func (l *loader) vars(n *node, where string) {
+	if n != nil && n.form != mapping && !n.isNull() {
+		l.problems.add(n.pos, []string{where}, "vars is %s; it must be a map%s", n.is(), missingSpace(n))
+	}
+}
+
+// entry is what servers and stack are lists of.
+type entry struct {
+	def  *registry.Definition
+	as   string
+	off  bool
+	node *node
+	at   pos
+}
+
+// entry reads one, as a bare name or a map. It returns false after adding a problem.
+func (l *loader) entry(n *node, kinds ...registry.Kind) (entry, bool) {
+	e := entry{at: n.pos}
+	name := ""
+	switch n.form {
+	case scalar:
+		if name = n.text; n.isNull() {
+			l.problems.add(n.pos, nil, "the entry is empty; it must be the name of %s", aKind(kinds...))
+			return e, false
+		}
+		if hint := missingSpace(n); hint != "" {
+			l.problems.add(n.pos, nil, "the entry is %q; it must be a name or a map%s", n.text, hint)
+			return e, false
+		}
+	case list:
+		l.problems.add(n.pos, nil, "the entry is a list; it must be the name of %s, or a map with use:", aKind(kinds...))
+		return e, false
+	case mapping:
+		e.node = n
+		use := n.get("use")
+		if use == nil {
+			l.noUse(n, kinds)
+			return e, false
+		}
+		if use.form != scalar || use.text == "" || use.isNull() {
+			l.problems.add(use.pos, nil, "use is %s; it must be the name of %s", map[bool]string{true: "empty", false: use.form.String()}[use.form == scalar], aKind(kinds...))
+			return e, false
+		}
+		name, e.at = use.text, n.pos
+	}
+	for _, kind := range kinds {
+		if d := l.registry.Lookup(kind, name); d != nil {
+			e.def = d
+		}
+	}
+	if e.def == nil {
+		at := n.pos
+		if use := n.get("use"); use != nil {
+			at = use.pos
+		}
+		l.problems.add(at, nil, "%s", unknownComponent(l.registry, name, kinds...))
+		return e, false
+	}
+	e.as = name
+	if as := n.get("as"); as != nil {
+		if as.form != scalar || !validSlot(as.text) {
+			l.problems.add(as.pos, []string{name}, "as is %q; it must be lower case letters, digits and underscores, and begin with a letter", as.text)
+			return e, false
+		}
+		e.as = as.text
+	}
+	if off := n.get("off"); off != nil {
+		on, ok := switchOf(off)
+		if !ok {
+			l.problems.add(off.pos, []string{e.as}, "off is %q; it must be true or false", off.text)
+			return e, false
+		}
+		e.off = on
+	}
+	return e, true
+}
+
+// noUse says that a map names no component, and guesses what was meant.
+func (l *loader) noUse(n *node, kinds []registry.Kind) {
+	if len(n.pairs) > 0 && len(l.registry.Named(n.pairs[0].key)) > 0 {
+		l.problems.add(n.pos, nil, "the entry names no component; write {use: %s, …} with the settings beside it", n.pairs[0].key)
+		return
+	}
+	hint := ""
+	for _, p := range n.pairs {
+		if hint = didYouMean(p.key, []string{"use"}); hint != "" {
+			break
+		}
+	}
+	l.problems.add(n.pos, nil, "the entry names no component; it must have use: and the name of %s%s", aKind(kinds...), hint)
+}
+
+// validSlot is the grammar of component names.
+func validSlot(s string) bool {
+	for i, c := range s {
+		if (c < 'a' || c > 'z') && (i == 0 || c != '_' && (c < '0' || c > '9')) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// entries returns the list under a key that must be there and must not be empty.
+func (l *loader) entries(top *node, key, example string) []*node {
+	n := top.get(key)
+	switch {
+	case n == nil && slices.Contains(l.guessed, didYouMean(key, []string{key})):
+		// said already
+	case n == nil:
+		l.problems.add(top.pos, nil, "%s: is missing; it must be there, such as %s", key, example)
+	case n.isNull() || n.form == list && len(n.items) == 0:
+		l.problems.add(n.pos, nil, "%s is empty; it must have an entry, such as %s", key, example)
+	case n.form != list:
+		l.problems.add(n.pos, nil, "%s is %s; it must be a list, each entry on a line of its own that begins with a dash%s", key, n.is(), missingSpace(n))
+	default:
+		return n.items
+	}
+	return nil
+}
+
+func (l *loader) servers(top *node) []*planned {
+	d := &decoder{registry: l.registry, problems: &l.problems, dir: l.source.dir, slots: func(string, string) string { return "" }}
+	var servers []*planned
+	taken := make(map[registry.Address]pos)
+	for _, n := range l.entries(top, "servers", `servers: [{use: http, listen: "127.0.0.1:8080"}]`) {
+		e, ok := l.entry(n, registry.KindServer)
+		if !ok || e.off {
+			continue
+		}
+		p := d.plan(e.as, e.def, e.node, e.at, "", "use", "as", "off")
+		if p == nil {
+			continue
+		}
+		listen, _ := p.listen()
+		if first, twice := taken[listen]; twice && listen != "" && !strings.HasSuffix(string(listen), ":0") {
+			l.problems.add(e.at, []string{e.as}, "the server on line %d listens on %s already; each address must stand once", first.line, listen)
+		}
+		taken[listen] = e.at
+		servers = append(servers, p)
+	}
+	return servers
+}
+
+func (l *loader) stack(top *node) {
+	items := l.entries(top, "stack", "stack: [errors, {use: finder, root: site}]")
+	names := make(map[string]*slot)
+	l.partial = len(items) == 0
+	for _, n := range items {
+		e, ok := l.entry(n, registry.KindMiddleware, registry.KindApp)
+		if !ok {
+			l.partial = true
+			continue
+		}
+		s := &slot{name: e.as, def: e.def, off: e.off, node: e.node, at: e.at}
+		if first := names[s.name]; first != nil {
+			l.problems.add(s.at, nil, "%q stands twice in the stack; the first is on line %d; give one of them another name with as:", s.name, first.at.line)
+			l.partial = true
+			continue
+		}
+		names[s.name] = s
+		l.slots = append(l.slots, s)
+	}
+	if l.partial {
+		return
+	}
+	last := len(l.slots) - 1
+	for i, s := range l.slots {
+		switch app := s.def.Kind == registry.KindApp; {
+		case app && i < last:
+			l.problems.add(s.at, nil, "%s is an app, and what stands after it never runs; an app must be the last entry", s.name)
+		case !app && i == last:
+			l.problems.add(s.at, nil, "%s is a middleware, and nothing after it answers; the last entry must be an app, such as %s", s.name, oneOf(l.names(registry.KindApp)))
+		case app && s.off:
+			l.problems.add(s.at, nil, "%s is the app that answers; it must not be off", s.name)
+		}
+	}
+}
+
+func (l *loader) names(kind registry.Kind) []string {
+	var names []string
+	for _, d := range l.registry.All() {
+		if d.Kind == kind {
+			names = append(names, d.Name)
+		}
+	}
+	return names
+}
+
+// slotWith returns a hint that another slot has a setting of that name.
+func (l *loader) slotWith(setting, not string) string {
+	for _, s := range l.slots {
+		if s.name != not && s.def.Settings.Field(setting) != nil {
+			return fmt.Sprintf("; %s (line %d) has", s.name, s.at.line)
+		}
+	}
+	return ""
+}
+
+func (l *loader) urls(n *node) {
+	if n == nil || n.isNull() {
+		return
+	}
+	if n.form != mapping {
+		l.problems.add(n.pos, nil, "urls is %s; it must be a map of patterns such as /admin/:%s", n.is(), missingSpace(n))
+		return
+	}
+	same := make(map[string]*override)
+	for _, p := range n.pairs {
+		pat, err := parsePattern(p.key)
+		if err != nil {
+			l.problems.add(p.keyPos, nil, "the pattern %q: %s", p.key, err)
+			continue
+		}
+		mark(p.value, p.key)
+		o := &override{key: p.key, at: p.keyPos, pattern: pat, slots: make(map[string]*slotOverride)}
+		if first := same[pat.language()]; first != nil {
+			l.problems.add(p.keyPos, nil, "the pattern %q matches the same URLs as %q on line %d; write what differs under one of them", p.key, first.key, first.at.line)
+			continue
+		}
+		same[pat.language()] = o
+		l.override(o, p.value)
+		l.overrides = append(l.overrides, o)
+	}
+	slices.SortStableFunc(l.overrides, func(a, b *override) int {
+		return cmp.Or(a.pattern.compare(b.pattern), cmp.Compare(a.at.line, b.at.line))
+	})
+}
+
+// override reads what stands under one pattern.
+func (l *loader) override(o *override, n *node) {
+	if n.isNull() {
+		l.problems.add(o.at, []string{o.key}, "the override is empty; it must say what differs, such as {vars: {theme: dark}}, or be left out")
+		return
+	}
+	if n.form != mapping {
+		l.problems.add(n.pos, []string{o.key}, "the override is %s; it must be a map of slots%s", n.is(), missingSpace(n))
+		return
+	}
+	for _, p := range n.pairs {
+		if p.key == "vars" {
+			l.vars(p.value, o.key)
+			o.vars = p.value
+			continue
+		}
+		i := slices.IndexFunc(l.slots, func(s *slot) bool { return s.name == p.key })
+		if i < 0 {
+			if !l.partial {
+				l.unknownSlot(o, p)
+			}
+			continue
+		}
+		if so, ok := l.slotOverride(o, l.slots[i], p); ok {
+			o.slots[p.key] = so
+		}
+	}
+}
+
+// unknownSlot says that an override speaks to a slot that isn't there.
+func (l *loader) unknownSlot(o *override, p pair) {
+	legal := []string{"vars"}
+	for _, s := range l.slots {
+		legal = append(legal, s.name)
+	}
+	hint := didYouMean(p.key, legal)
+	if hint == "" {
+		for _, s := range l.slots {
+			if s.def.Settings.Field(p.key) != nil {
+				hint = fmt.Sprintf("; it is a setting of %s: write %s: {%s: …}", s.name, s.name, p.key)
+				break
+			}
+		}
+	}
+	if hint == "" && (l.registry.Lookup(registry.KindMiddleware, p.key) != nil || l.registry.Lookup(registry.KindApp, p.key) != nil) {
+		hint = fmt.Sprintf("; an override can't add one: place it in stack: with {use: %s, off: true} and switch it on here", p.key)
+	}
+	if hint == "" {
+		hint = "; there is " + oneOf(legal)
+	}
+	l.problems.add(p.keyPos, []string{o.key}, "the stack has no slot %q%s", p.key, hint)
+}
+
+func (l *loader) slotOverride(o *override, s *slot, p pair) (*slotOverride, bool) {
+	so := &slotOverride{at: p.keyPos}
+	n := p.value
+	where := []string{o.key, s.name}
+	switch {
+	case n.form == list || n.isNull():
+		l.problems.add(n.pos, where, "the override is %s; it must be on, off, or a map of settings", map[bool]string{true: "empty", false: "a list"}[n.isNull()])
+		return nil, false
+	case n.form == scalar:
+		on, ok := switchOf(n)
+		if !ok {
+			hint := missingSpace(n)
+			for _, f := range s.def.Settings.Fields {
+				if f.Type.Form == registry.FormRef && l.registry.Lookup(f.Type.Kind, n.text) != nil {
+					hint = fmt.Sprintf("; write {%s: %s}", f.Name, n.text)
+				}
+			}
+			if l.registry.Lookup(s.def.Kind, n.text) != nil {
+				hint = fmt.Sprintf("; to put another component here, write {use: %s}", n.text)
+			}
+			l.problems.add(n.pos, where, "the override is %q; it must be on, off, or a map of settings%s", n.text, hint)
+			return nil, false
+		}
+		off := !on
+		so.off = &off
+	default:
+		so.node = n
+		if as := n.get("as"); as != nil {
+			l.problems.add(as.pos, where, "an override can't rename a slot; as must stand in stack:")
+			return nil, false
+		}
+		if use := n.get("use"); use != nil {
+			name := useOf(n)
+			if so.def = l.registry.Lookup(s.def.Kind, name); so.def == nil {
+				l.problems.add(use.pos, where, "%s", unknownComponent(l.registry, name, s.def.Kind))
+				return nil, false
+			}
+		}
+		if sw := n.get("off"); sw != nil {
+			off, ok := switchOf(sw)
+			if !ok {
+				l.problems.add(sw.pos, where, "off is %q; it must be true or false", sw.text)
+				return nil, false
+			}
+			so.off = &off
+		}
+	}
+	if so.off != nil && *so.off && s.def.Kind == registry.KindApp {
+		l.problems.add(n.pos, where, "it is the app that answers; it must not be off; put another here with use:")
+		return nil, false
+	}
+	return so, true
+}
+
+// language returns the same text for patterns that match the same requests.
+func (p pattern) language() string {
+	return p.write("*", func(s segment) string {
+		if s.kind == segmentLiteral {
+			return s.String()
+		}
+		return fmt.Sprintf("{%d}", s.kind)
+	})
+}

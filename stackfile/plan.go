@@ -1,0 +1,125 @@
+package stackfile
+
+import (
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
+)
+
+// Plan is a checked stack file. It never changes, and is safe for concurrent use.
+type Plan struct {
+	name      string
+	registry  *registry.Registry
+	files     []string
+	deadlines Deadlines
+	servers   []*planned
+
+	patterns []pattern
+	areas    []region
+	routes   []*route // of the areas
+	none     *route   // of the requests that no pattern matches
+}
+
+// Deadlines returns the stack file's deadlines.
+func (p *Plan) Deadlines() Deadlines { return p.deadlines }
+
+// listen returns the address in a server's setting of that name, and the mode of a unix
+// socket, as far as the server has them.
+func (p *planned) listen() (address registry.Address, mode string) {
+	v := reflect.ValueOf(p.cfg).Elem()
+	if f := p.def.Settings.Field("listen"); f != nil && f.Type.Form == registry.FormAddress {
+		address = v.Field(f.Index).Interface().(registry.Address)
+	}
+	if f := p.def.Settings.Field("mode"); f != nil && f.Type.Form == registry.FormString {
+		mode = v.Field(f.Index).String()
+	}
+	return address, mode
+}
+
+// instances calls f for every instance that the stack needs, each once, inner ones
+// first, in the order of the stack.
+func (p *Plan) instances(f func(*planned, *effect)) {
+	seen := make(map[*planned]bool)
+	for _, r := range append([]*route{p.none}, p.routes...) {
+		if r == nil {
+			continue
+		}
+		for _, e := range r.effects {
+			if e.instance == nil || seen[e.instance] {
+				continue
+			}
+			seen[e.instance] = true
+			e.instance.walk(func(inner *planned) { f(inner, e) })
+		}
+	}
+}
+
+// find returns the route of a request. It is slow: a built stack has a router.
+func (p *Plan) find(method, host, path string) *route {
+	return newRouter(p.patterns, p.areas, p.routes, p.none).find(method, host, path)
+}
+
+// shownSettings returns the settings of an instance as they are shown to people, those
+// of the instances it refers to among them.
+func shownSettings(p *planned, prefix string) []environ.Setting {
+	var shown []environ.Setting
+	inner := make(map[string]*planned)
+	for _, ref := range p.refs {
+		inner[strings.TrimPrefix(ref.path, p.path+".")] = ref
+	}
+	var walk func(t *registry.Type, v reflect.Value, path string)
+	walk = func(t *registry.Type, v reflect.Value, path string) {
+		origin := func() string {
+			if n := p.origins[path]; n != nil {
+				return n.pos.String()
+			}
+			return ""
+		}
+		switch {
+		case t.Form == registry.FormStruct:
+			for _, f := range t.Fields {
+				walk(f.Type, v.Field(f.Index), strings.TrimPrefix(path+"."+f.Name, "."))
+			}
+			return
+		case t.Form == registry.FormMap && v.Len() > 0:
+			keys := v.MapKeys()
+			slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+			for _, k := range keys {
+				walk(t.Elem, v.MapIndex(k), path+"."+k.String())
+			}
+			return
+		case t.Form == registry.FormList && t.Elem.Form == registry.FormRef:
+			shown = append(shown, environ.Setting{Name: prefix + path, Value: t.Format(v), Origin: origin()})
+			for i := range v.Len() {
+				if ref := inner[fmt.Sprintf("%s[%d]", path, i)]; ref != nil {
+					shown = append(shown, shownSettings(ref, fmt.Sprintf("%s%s[%d].", prefix, path, i))...)
+				}
+			}
+			return
+		}
+		value := t.Format(v)
+		if t.Form == registry.FormPath {
+			value = p.near(v.String())
+		}
+		shown = append(shown, environ.Setting{Name: prefix + path, Value: value, Origin: origin()})
+		if ref := inner[path]; ref != nil {
+			shown = append(shown, shownSettings(ref, prefix+path+".")...)
+		}
+	}
+	walk(p.def.Settings, reflect.ValueOf(p.cfg).Elem(), "")
+	return shown
+}
+
+// near returns a path as it would be written in the stack file: relative, if it is
+// below the file's folder.
+func (p *planned) near(path string) string {
+	if rel, err := filepath.Rel(p.at.source.dir, path); err == nil && filepath.IsLocal(rel) && path != "" {
+		return rel
+	}
+	return path
+}

@@ -1,0 +1,108 @@
+package stackfile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problem is one fault of a stack file.
+type Problem struct {
+	// File is the file as the user named it; Line and Column count from 1, columns in
+	// characters.
+	File         string
+	Line, Column int
+	// Text says where in the stack it is, what is and what must be.
+	Text string
+	// Source is the line, to be shown with a mark under the column.
+	Source string
+}
+
+// String returns the problem on one line: "stack.yaml:14:7: /api/: …".
+func (p Problem) String() string {
+	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Text)
+}
+
+// Excerpt returns the source line with a caret under the column, in two lines,
+// or nothing when there is no such line. A long line is cut around the column.
+func (p Problem) Excerpt() string {
+	const before, width = 50, 76
+	line := []rune(strings.ReplaceAll(p.Source, "\t", " "))
+	at := p.Column - 1
+	if strings.TrimSpace(p.Source) == "" || at < 0 || at > len(line) {
+		return ""
+	}
+	if cut := at - before; cut > 0 && len(line) > width {
+		line = append([]rune("…"), line[cut+1:]...)
+		at -= cut
+	}
+	if len(line) > width {
+		line = append(line[:width-1:width-1], '…')
+	}
+	return fmt.Sprintf("    %s\n    %s^\n", string(line), strings.Repeat(" ", at))
+}
+
+// Problems are all faults of a stack file, sorted by position. It is the error that
+// [Load] and [Plan.Build] return.
+type Problems []Problem
+
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// pos is a place in a stack file.
+type pos struct {
+	source       *source
+	line, column int
+}
+
+// String returns "file:line", or nothing for no place.
+func (p pos) String() string {
+	if p.source == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d", p.source.name, p.line)
+}
+
+// problems collects the faults of one load.
+type problems struct {
+	list []Problem
+	seen map[Problem]bool
+}
+
+// add notes a fault at a place, once. Where is where in the stack it is, outermost
+// first; empty parts are left out.
+func (ps *problems) add(at pos, where []string, format string, args ...any) {
+	var b strings.Builder
+	for _, part := range where {
+		if part != "" {
+			b.WriteString(part + ": ")
+		}
+	}
+	fmt.Fprintf(&b, format, args...)
+	p := Problem{File: at.source.name, Line: at.line, Column: at.column, Text: b.String(), Source: at.source.line(at.line)}
+	if ps.seen[p] {
+		return
+	}
+	if ps.seen == nil {
+		ps.seen = make(map[Problem]bool)
+	}
+	ps.seen[p] = true
+	ps.list = append(ps.list, p)
+}
+
+// err returns the faults in the order of their positions, or nil when there is none.
+func (ps *problems) err() error {
+	if len(ps.list) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(ps.list, func(a, b Problem) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return Problems(ps.list)
+}
