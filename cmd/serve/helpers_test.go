@@ -2,7 +2,6 @@ package serve
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,17 +19,62 @@ import (
 const patience = 30 * time.Second
 
 // serveHTTP is a server as components are: net/http, ended by its context.
+//
+// It calls Shutdown only when nothing but idle connections are left: Shutdown drops a request that was
+// read just now, even the first of its connection.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: patience}
-	ended := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		ended <- srv.Shutdown(context.Background())
-	}()
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	busy := busy{conns: make(map[net.Conn]bool), none: make(chan struct{})}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: patience, ConnState: busy.state}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	select {
+	case err := <-served:
 		return err
+	case <-ctx.Done():
 	}
-	return <-ended
+	l.Close()
+	<-served
+	srv.SetKeepAlivesEnabled(false)
+	busy.end()
+	<-busy.none
+	return srv.Shutdown(context.Background())
+}
+
+// busy knows the connections of an http.Server that have a request or have had none yet.
+type busy struct {
+	mu     sync.Mutex
+	conns  map[net.Conn]bool
+	ending bool
+	none   chan struct{}
+}
+
+func (b *busy) state(c net.Conn, s http.ConnState) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s == http.StateNew || s == http.StateActive {
+		b.conns[c] = true
+		return
+	}
+	delete(b.conns, c)
+	b.check()
+}
+
+// end makes none close when no connection is busy.
+func (b *busy) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ending = true
+	b.check()
+}
+
+func (b *busy) check() {
+	if b.ending && len(b.conns) == 0 {
+		select {
+		case <-b.none:
+		default:
+			close(b.none)
+		}
+	}
 }
 
 // say answers with a text.
@@ -151,7 +195,8 @@ func launch(t *testing.T, load func(context.Context) (Generation, error)) *proce
 			continue
 		}
 		if t.Failed() {
-			t.Log("the log:", p.log.text())
+			text := p.log.text()
+			t.Log("the log ends:", text[max(0, len(text)-4000):])
 		}
 	})
 	return p

@@ -1,0 +1,218 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// Clients with connections that they keep ask without pause while generations come and go: the
+// handler is another each time, one server stays, one changes at the same address, one is on a
+// unix socket, and one comes and goes. No request fails.
+func TestSwapUnderLoad(t *testing.T) {
+	const reloads, clients = 200, 4
+	before := measure(t)
+	t.Run("run", func(t *testing.T) {
+		socket := filepath.Join(t.TempDir(), "s")
+		var loads, closed atomic.Int64
+		inside := make([]atomic.Int64, reloads+2)
+		p := run(t, func(context.Context) (Generation, error) {
+			n := loads.Add(1)
+			g := Generation{
+				Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					inside[n].Add(1)
+					fmt.Fprint(w, n)
+					inside[n].Add(-1)
+				}),
+				Servers: []Server{
+					on("127.0.0.1:0", "same"),
+					on("localhost:0", strconv.FormatInt(n, 10)),
+					on("unix:"+socket, strconv.FormatInt(n/3, 10)),
+				},
+				Close: func() error {
+					if left := inside[n].Load(); left != 0 {
+						t.Errorf("generation %d is closed while %d requests are inside", n, left)
+					}
+					closed.Add(1)
+					return nil
+				},
+			}
+			if n%2 == 0 {
+				g.Servers = append(g.Servers, on("127.0.0.2:0", "comes and goes"))
+			}
+			return g, nil
+		})
+
+		overUnix := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}}
+		defer overUnix.CloseIdleConnections()
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var wg sync.WaitGroup
+		var asked atomic.Int64
+		for range clients {
+			for _, target := range []struct {
+				client *http.Client
+				url    string
+			}{
+				{newClient(t), p.url(t, "127.0.0.1:0")},
+				{newClient(t), p.url(t, "localhost:0")},
+				{&http.Client{Transport: overUnix}, "http://unix/"},
+			} {
+				wg.Go(func() {
+					last := 0
+					for ctx.Err() == nil {
+						// Not with ctx: what has begun must work.
+						body, err := get(t.Context(), target.client, target.url)
+						if err != nil {
+							t.Errorf("%s: %v", target.url, err)
+							return
+						}
+						n, err := strconv.Atoi(body)
+						if err != nil || n < last {
+							t.Errorf("%s: generation %q after %d", target.url, body, last)
+						}
+						last = n
+						asked.Add(1)
+					}
+				})
+			}
+		}
+		visitor := newClient(t)
+		for n := range reloads {
+			number := p.reload(t)
+			if want := uint64(n + 2); number != want {
+				t.Fatalf("generation %d serves, want %d", number, want)
+			}
+			if _, there := p.Addresses()["127.0.0.2:0"]; there != (number%2 == 0) {
+				t.Fatalf("generation %d: listener 127.0.0.2:0 is there: %t", number, there)
+			}
+			if number%2 == 0 {
+				// A listener never serves a generation older than the one that brought it.
+				if body := mustGet(t, visitor, p.url(t, "127.0.0.2:0")); body != strconv.FormatUint(number, 10) {
+					t.Fatalf("the new listener serves generation %s, want %d", body, number)
+				}
+				visitor.CloseIdleConnections()
+			}
+		}
+		stop()
+		wg.Wait()
+		overUnix.CloseIdleConnections()
+		p.signals <- termSignal
+		if err := p.end(t); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if got := closed.Load(); got != loads.Load() {
+			t.Errorf("%d generations were loaded, %d closed", loads.Load(), got)
+		}
+		t.Logf("%d requests during %d reloads", asked.Load(), reloads)
+	})
+	noLeak(t, before)
+}
+
+func TestServerOfSameIDGoesOn(t *testing.T) {
+	var calls atomic.Int64
+	counted := on("127.0.0.1:0", "a")
+	counted.Serve = func(ctx context.Context, l net.Listener, h http.Handler) error {
+		calls.Add(1)
+		return serveHTTP(ctx, l, h)
+	}
+	other := counted
+	other.ID = "b"
+	nameless := counted
+	nameless.ID = ""
+	g := func(s Server) Generation { return Generation{Handler: say("x"), Servers: []Server{s}} }
+	p := run(t, sequence(g(counted), g(counted), g(other), g(nameless), g(nameless)))
+	bound := p.Addresses()["127.0.0.1:0"].String()
+	for i, want := range []int64{1, 2, 3, 4} {
+		p.reload(t)
+		if got := calls.Load(); got != want {
+			t.Errorf("after reload %d Serve has been called %d times, want %d", i+1, got, want)
+		}
+		if got := p.Addresses()["127.0.0.1:0"].String(); got != bound {
+			t.Errorf("after reload %d the listener is at %s, was at %s", i+1, got, bound)
+		}
+	}
+}
+
+// A connection of the kept server is the same one before and after the reload.
+func TestKeptServerKeepsConnections(t *testing.T) {
+	var opened atomic.Int64
+	s := Server{Name: "http", Address: "127.0.0.1:0", ID: "a", Serve: func(ctx context.Context, l net.Listener, h http.Handler) error {
+		return serveHTTP(ctx, countingListener{l, &opened}, h)
+	}}
+	p := run(t, sequence(
+		Generation{Handler: say("one"), Servers: []Server{s}},
+		Generation{Handler: say("two"), Servers: []Server{s}},
+	))
+	c := newClient(t)
+	if got := mustGet(t, c, p.url(t, "127.0.0.1:0")); got != "one" {
+		t.Errorf("got %q", got)
+	}
+	p.reload(t)
+	if got := mustGet(t, c, p.url(t, "127.0.0.1:0")); got != "two" {
+		t.Errorf("got %q", got)
+	}
+	if n := opened.Load(); n != 1 {
+		t.Errorf("%d connections, want 1", n)
+	}
+}
+
+type countingListener struct {
+	net.Listener
+	n *atomic.Int64
+}
+
+func (l countingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.n.Add(1)
+	}
+	return c, err
+}
+
+// A request that was under way when its server was replaced at the same address is finished by
+// the old server and the old generation, while new ones go to the new.
+func TestHandover(t *testing.T) {
+	entered, finish := make(chan struct{}), make(chan struct{})
+	var closed atomic.Bool
+	slow := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(entered)
+		<-finish
+		fmt.Fprintf(w, "old, closed %t", closed.Load())
+	})
+	p := run(t, sequence(
+		Generation{Handler: slow, Servers: []Server{on("127.0.0.1:0", "old")}, Close: func() error {
+			closed.Store(true)
+			return nil
+		}},
+		Generation{Handler: say("new"), Servers: []Server{on("127.0.0.1:0", "new")}},
+	))
+	url := p.url(t, "127.0.0.1:0")
+	answer := make(chan string, 1)
+	first := newClient(t)
+	go func() {
+		body, err := get(t.Context(), first, url)
+		answer <- fmt.Sprint(body, err)
+	}()
+	receive(t, entered, "slow request")
+	p.reload(t)
+	if got := mustGet(t, newClient(t), url); got != "new" {
+		t.Errorf("during the drain: %q", got)
+	}
+	close(finish)
+	if got := receive(t, answer, "answer"); got != "old, closed false<nil>" {
+		t.Errorf("slow request: %q", got)
+	}
+	p.log.await(t, "generation closed", 1)
+	if !closed.Load() {
+		t.Error("the old generation was not closed")
+	}
+}
