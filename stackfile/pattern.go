@@ -51,20 +51,21 @@ const (
 
 // parsePattern reads a pattern. It is stricter than ServeMux where ServeMux
 // would accept what can never match or is hardly meant: unclean paths, hosts
-// with a port, methods in lower case, "*", "?" and "#" in the path.
+// with a port, methods in lower case, "*", "?" and "#" in the path. Its errors
+// call the pattern "it".
 func parsePattern(s string) (pattern, error) {
 	if s == "" {
-		return pattern{}, errors.New("the pattern is empty; write a path such as /admin/")
+		return pattern{}, errors.New("it is empty; write a path such as /admin/")
 	}
 	if !utf8.ValidString(s) {
-		return pattern{}, fmt.Errorf("the pattern %q is not UTF-8", s)
+		return pattern{}, errors.New("it is not UTF-8")
 	}
 	var p pattern
 	rest := s
 	// White space after the first slash belongs to the path.
 	if i := strings.IndexAny(s, " \t"); i >= 0 && !strings.Contains(s[:i], "/") {
 		if i == 0 {
-			return pattern{}, fmt.Errorf("the pattern %q begins with white space", s)
+			return pattern{}, errors.New("it begins with white space")
 		}
 		p.method, rest = s[:i], strings.TrimLeft(s[i:], " \t")
 		if err := checkMethod(p.method); err != nil {
@@ -75,17 +76,17 @@ func parsePattern(s string) (pattern, error) {
 	if slash < 0 {
 		switch {
 		case rest == "":
-			return pattern{}, fmt.Errorf("the pattern %q has no path; write %q", s, p.method+" /")
+			return pattern{}, fmt.Errorf("it has no path; write %q", p.method+" /")
 		case p.method == "" && checkMethod(rest) == nil:
-			return pattern{}, fmt.Errorf("the pattern %q has no slash; write %q for a method, %q for a path or %q for a host",
-				s, rest+" /", "/"+rest, rest+"/")
+			return pattern{}, fmt.Errorf("it has no slash; write %q for a method, %q for a path or %q for a host",
+				rest+" /", "/"+rest, rest+"/")
 		default:
-			return pattern{}, fmt.Errorf("the pattern %q has no slash; write %q for a path or %q for a host", s, "/"+rest, rest+"/")
+			return pattern{}, fmt.Errorf("it has no slash; write %q for a path or %q for a host", "/"+rest, rest+"/")
 		}
 	}
 	if scheme := rest[:slash]; strings.HasSuffix(scheme, ":") && strings.HasPrefix(rest[slash:], "//") {
 		host, path, _ := strings.Cut(rest[slash+2:], "/")
-		return pattern{}, fmt.Errorf("the pattern %q has a scheme; write %q", s, host+"/"+path)
+		return pattern{}, fmt.Errorf("it has a scheme; write %q", host+"/"+path)
 	}
 	var err error
 	if p.host, err = parseHost(rest[:slash]); err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -324,7 +325,7 @@ type router[T any] struct {
 	anyHost *entrance
 	// longest is the length of the longest of the hosts.
 	longest int
-	values  map[uint64]T
+	values  sumTable[T]
 	none    T
 }
 
@@ -370,11 +371,10 @@ func (s *sums) add(method int, number uint64) {
 // areas[i], which are the [regions] of the patterns, and none is the value of
 // the requests that no pattern matches.
 func newRouter[T any](patterns []pattern, areas []region, values []T, none T) *router[T] {
-	r := &router[T]{methods: map[string]int{}, hosts: map[string]*entrance{}, none: none}
 	numbers, index := numberPatterns(len(patterns), areas)
-	r.values = make(map[uint64]T, len(index))
+	r := &router[T]{methods: map[string]int{}, values: newSumTable[T](len(index)), none: none}
 	for sum, i := range index {
-		r.values[sum] = values[i]
+		r.values.add(sum, values[i])
 	}
 
 	trees := forest[sums]{"": new(tree[sums])}
@@ -460,6 +460,40 @@ func indexSums(numbers []uint64, areas []region) (map[uint64]int, bool) {
 	return index, true
 }
 
+// A sumTable maps the sums of regions to their values. Sums are as random as a
+// hash, so the table takes them for one; a cell with the sum 0, that of no
+// pattern, is free, and at least half of the cells are.
+type sumTable[T any] []sumCell[T]
+
+type sumCell[T any] struct {
+	sum   uint64
+	value T
+}
+
+// newSumTable returns a table for up to n sums.
+func newSumTable[T any](n int) sumTable[T] {
+	return make(sumTable[T], 2<<bits.Len(uint(n)))
+}
+
+func (t sumTable[T]) add(sum uint64, value T) {
+	i := sum & uint64(len(t)-1)
+	for t[i].sum != 0 {
+		i = (i + 1) & uint64(len(t)-1)
+	}
+	t[i] = sumCell[T]{sum, value}
+}
+
+func (t sumTable[T]) find(sum uint64) (value T, ok bool) {
+	i := sum & uint64(len(t)-1)
+	for t[i].sum != sum {
+		if t[i].sum == 0 {
+			return value, false
+		}
+		i = (i + 1) & uint64(len(t)-1)
+	}
+	return t[i].value, sum != 0
+}
+
 // find returns the value for a request: its method, its host as the client sent
 // it, and its unescaped path, which the caller has cleaned. It does not allocate.
 // A path that does not begin with a slash matches no pattern.
@@ -475,7 +509,7 @@ func (r *router[T]) find(method, host, path string) T {
 	for e := r.entrance(host); e != nil; e = e.wider {
 		sum ^= sumPath(e.paths, number, path)
 	}
-	if v, ok := r.values[sum]; ok {
+	if v, ok := r.values.find(sum); ok {
 		return v
 	}
 	return r.none
