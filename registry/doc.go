@@ -50,6 +50,7 @@
 //
 // Requests run concurrently. A request is copied, never changed. A ResponseWriter is
 // wrapped with the Writer of package response only. [http.ErrAbortHandler] passes through.
+// An app that has nothing for a URL answers 404, never an empty 200.
 // Goroutines start in Build and are gone when the OnClose functions returned. Every wait
 // ends with the request's context or [Env.Context]. Package registrytest proves these, and is
 // each component's first test.

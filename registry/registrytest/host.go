@@ -32,12 +32,27 @@ type host struct {
 	server  *http.Server
 	served  chan error
 	clients map[string]*http.Client
+	closed  sync.Once
 
 	mu        sync.Mutex
+	begun     int     // requests
 	failures  []error // reported to the sink at the root
 	panics    []any   // that reached the root
 	changes   []error // of requests
 	readsFrom int64   // bytes copied by ReadFrom at the root
+}
+
+// root puts what stands at the root of a stack around a handler, without a server.
+func (k *kit) root(h http.Handler) *host {
+	s := &host{k: k, handler: h}
+	environ.Vars.Preset(&s.base, map[string]any{"theme": "light"})
+	environ.Matched.Preset(&s.base, &environ.Route{Slots: []environ.Slot{
+		{Name: k.Name, Component: k.Name, Kind: string(k.Kind), Origin: "stack.yaml:1"},
+	}})
+	if k.environ != nil {
+		k.environ(&s.base)
+	}
+	return s
 }
 
 // serve starts a host; it is closed when the check is over.
@@ -46,10 +61,8 @@ func (k *kit) serve(h http.Handler) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &host{k: k, handler: h, addr: l.Addr().String(), served: make(chan error, 1), clients: make(map[string]*http.Client)}
-	if k.environ != nil {
-		k.environ(&s.base)
-	}
+	s := k.root(h)
+	s.addr, s.served, s.clients = l.Addr().String(), make(chan error, 1), make(map[string]*http.Client)
 	for _, p := range protocols {
 		// Without a proxy, without compression of its own.
 		tr := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: concurrency, Protocols: new(http.Protocols)}
@@ -61,12 +74,14 @@ func (k *kit) serve(h http.Handler) (*host, error) {
 	s.server.Protocols.SetHTTP1(true)
 	s.server.Protocols.SetUnencryptedHTTP2(true)
 	go func() { s.served <- s.server.Serve(l) }()
-	k.hosts = append(k.hosts, s)
+	k.first(s.close)
 	return s, nil
 }
 
-// close stops the host, even when a handler hangs.
-func (s *host) close() {
+// close stops the host, even when a handler hangs. A second call does nothing.
+func (s *host) close() { s.closed.Do(s.stop) }
+
+func (s *host) stop() {
 	for _, c := range s.clients {
 		c.CloseIdleConnections()
 	}
@@ -103,6 +118,9 @@ func (s *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	root := &rootWriter{host: s}
 	root.Init(w, nil)
 	before := snapshot(r)
+	s.mu.Lock()
+	s.begun++
+	s.mu.Unlock()
 	defer func() {
 		p := recover()
 		s.mu.Lock()

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"runtime/debug"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,9 +22,12 @@ type kit struct {
 	patience time.Duration
 	cfg      any // the settings of this check
 	log      *slog.Logger
-	hosts    []*host
 	built    []*registry.Instance
-	faults   []fault
+	firsts   []func()       // for before the instances are closed
+	lasts    []func() error // for when they are
+
+	mu     sync.Mutex
+	faults []fault
 }
 
 // try checks one rule, and then that nothing of the component is left.
@@ -39,11 +44,14 @@ func (s *subject) try(t *testing.T, r *rule, patience time.Duration) []fault {
 	}
 	marked(func(mark string) {
 		k.fault(r, protect(func() error { return r.check(k) }))
-		for _, h := range slices.Backward(k.hosts) {
-			h.close()
+		for _, f := range slices.Backward(k.firsts) {
+			f()
 		}
 		for _, i := range slices.Backward(k.built) {
 			k.close(i)
+		}
+		for _, f := range k.lasts {
+			k.fault(r, f())
 		}
 		k.fault(&goroutinesGone, noGoroutines(mark, k.patience))
 	})
@@ -55,10 +63,18 @@ func (s *subject) try(t *testing.T, r *rule, patience time.Duration) []fault {
 }
 
 func (k *kit) fault(r *rule, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if err != nil {
 		k.faults = append(k.faults, fault{r, err})
 	}
 }
+
+// first has f called before the instances are closed.
+func (k *kit) first(f func()) { k.firsts = append(k.firsts, f) }
+
+// last has f called when the instances are closed.
+func (k *kit) last(f func() error) { k.lasts = append(k.lasts, f) }
 
 // close closes an instance; how long that takes is bounded.
 func (k *kit) close(i *registry.Instance) {
@@ -143,11 +159,19 @@ func (k *kit) together(n int, what string, f func(ctx context.Context, i int) er
 func protect(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, stack())
+			err = &panicError{p, debug.Stack()}
 		}
 	}()
 	return f()
 }
+
+// panicError is a panic of a component, or in the kit.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
 
 // concurrency is how many requests are made at once.
 const concurrency = 100

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"runtime/pprof"
 	"strings"
 	"time"
@@ -26,8 +25,6 @@ var (
 		where: life,
 	}
 )
-
-func stack() []byte { return debug.Stack() }
 
 // label is the profiler label that the goroutines of a check carry: a goroutine inherits it from
 // the one that starts it, so others of the process aren't mistaken for the component's.

@@ -249,8 +249,8 @@ func checkFailedBuild(k *kit) error {
 		path.SetString(filepath.Join(nowhere, "missing"))
 		if len(k.Check(k.cfg)) == 0 {
 			// It may build nevertheless; Build that doesn't return is the error.
-			var late *lateError
-			if _, err := k.instance(); errors.As(err, &late) {
+			_, err := k.instance()
+			if _, hangs := errors.AsType[*lateError](err); hangs {
 				return err
 			}
 		}

@@ -21,7 +21,7 @@ import (
 	"github.com/stackd/stackd/registry/failure"
 )
 
-const wrapper = "package response, and package registry, What a component must keep to"
+const wrapper = "package response"
 
 var middlewareRules = []rule{
 	overBoth("body", "requests and responses pass through, body, headers and status", wrapper, passBody),
@@ -679,7 +679,7 @@ func passContext(k *kit) error {
 	}
 	h := wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	return k.ends(func(ctx context.Context) error {
-		return k.direct(ctx, h)
+		return k.direct(ctx, h, "/")
 	})
 }
 
@@ -699,21 +699,14 @@ func (k *kit) ends(f func(ctx context.Context) error) error {
 	})
 }
 
-// direct calls a handler without a connection. What is answered to nobody doesn't matter, nor
-// that it is cut.
-func (k *kit) direct(ctx context.Context, h http.Handler) error {
-	s := &host{k: k, handler: h}
-	if k.environ != nil {
-		k.environ(&s.base)
-	}
-	path := "/"
-	if strings.HasPrefix(k.path, "/") {
-		path = k.path
-	}
+// direct calls a handler without a connection, for a POST of which no body comes. What is answered to
+// nobody doesn't matter, nor that it is cut.
+func (k *kit) direct(ctx context.Context, h http.Handler, path string) error {
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, path, &stalled{ctx: ctx})
 	if k.request != nil {
 		k.request(r)
 	}
+	s := k.root(h)
 	defer func() {
 		if p := recover(); p != nil && p != any(http.ErrAbortHandler) {
 			panic(p)
