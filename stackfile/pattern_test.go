@@ -234,6 +234,7 @@ func TestMeet(t *testing.T) {
 		{"/{a}/{b...}", "GET /x/{a}/{b}", "GET /x/{a}/{b}"},
 		{"/{x}/{a}", "GET /{a}/{b...}", "GET /{a}/{a2}"},
 		{"/{x}/{a}/{a2}", "GET /{a}/{b...}", "GET /{a}/{a2}/{a22}"},
+		{"/{x}/{y}/{a}", "GET /{a}/{a2}/{b...}", "GET /{a}/{a2}/{a3}"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.a+" and "+tt.b, func(t *testing.T) {

@@ -196,6 +196,15 @@ func TestRouterHosts(t *testing.T) {
 	}
 }
 
+func TestRouterHostLongerThanAnyPattern(t *testing.T) {
+	find := routerOver(t, "*.example.org/")
+	for _, host := range []string{"a.example.org", "a.b.example.org", strings.Repeat("a", 300) + ".example.org"} {
+		if got := find("GET", host, "/"); got != "*.example.org/" {
+			t.Errorf("find(%q) = %q", host, got)
+		}
+	}
+}
+
 func TestRouterPaths(t *testing.T) {
 	find := routerOver(t, "/", "/{$}", "/a", "/a/", "/a/{$}", "/{x}/b", "/a/{x}", "/a/b/{rest...}", "GET /a/", "HEAD /a/b", "/my%20files/")
 	tests := []struct{ method, path, want string }{
@@ -251,19 +260,19 @@ func TestRouterConcurrent(t *testing.T) {
 }
 
 func TestIndexSums(t *testing.T) {
-	areas := []region{{set: []int{0}}, {set: []int{1}}, {set: []int{0, 1}}}
 	tests := []struct {
 		name    string
 		numbers []uint64
+		areas   []region
 		want    map[uint64]int
 	}{
-		{"all different", []uint64{1, 2}, map[uint64]int{1: 0, 2: 1, 3: 2}},
-		{"two alike", []uint64{1, 1}, nil},
-		{"like no pattern", []uint64{0, 2}, nil},
+		{"all different", []uint64{1, 2}, []region{{set: []int{0}}, {set: []int{1}}, {set: []int{0, 1}}}, map[uint64]int{1: 0, 2: 1, 3: 2}},
+		{"two alike", []uint64{1, 1}, []region{{set: []int{0}}, {set: []int{1}}}, nil},
+		{"like no pattern", []uint64{1, 1}, []region{{set: []int{0}}, {set: []int{0, 1}}}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, ok := indexSums(tt.numbers, areas)
+			got, ok := indexSums(tt.numbers, tt.areas)
 			if ok != (tt.want != nil) {
 				t.Errorf("ok = %t", ok)
 			}
