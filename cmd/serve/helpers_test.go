@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -33,7 +34,9 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 	case <-ctx.Done():
 	}
 	l.Close()
-	<-served
+	if err := <-served; !errors.Is(err, net.ErrClosed) {
+		return err
+	}
 	srv.SetKeepAlivesEnabled(false)
 	busy.end()
 	<-busy.none
@@ -239,6 +242,14 @@ func receive[T any](t *testing.T, from <-chan T, what string) T {
 	case <-limit.C:
 		t.Fatalf("waited in vain for the %s", what)
 		panic("unreachable")
+	}
+}
+
+// send writes to a connection.
+func send(t *testing.T, c net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -12,13 +12,13 @@ import (
 )
 
 // inGeneration calls f inside a request with that context.
-func inGeneration(t *testing.T, parent context.Context, f func(g *generation, ctx context.Context)) context.Context {
+func inGeneration(parent context.Context, t *testing.T, f func(ctx context.Context, g *generation)) context.Context {
 	t.Helper()
 	var g *generation
 	var seen context.Context
 	g = newGeneration(Generation{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		seen = r.Context()
-		f(g, seen)
+		f(seen, g)
 	})}, 1)
 	root := newRoot()
 	root.swap(g)
@@ -115,7 +115,7 @@ func TestRequestContext(t *testing.T) {
 			defer stop()
 			parent, end := context.WithCancelCause(deadline)
 			defer end(nil)
-			inGeneration(t, parent, func(g *generation, ctx context.Context) { f(t, parent, end, g, ctx) })
+			inGeneration(parent, t, func(ctx context.Context, g *generation) { f(t, parent, end, g, ctx) })
 		})
 	}
 }
@@ -128,7 +128,7 @@ func TestRequestContextEndsWithTheRequest(t *testing.T) {
 	for name, inside := range tests {
 		t.Run(name, func(t *testing.T) {
 			// Not every server ends its own context, so the parent here does not.
-			ctx := inGeneration(t, context.Background(), func(_ *generation, ctx context.Context) { inside(ctx) })
+			ctx := inGeneration(context.Background(), t, func(ctx context.Context, _ *generation) { inside(ctx) })
 			if err := ctx.Err(); !errors.Is(err, context.Canceled) {
 				t.Errorf("err is %v", err)
 			}

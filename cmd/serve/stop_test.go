@@ -161,7 +161,7 @@ func TestStopCuts(t *testing.T) {
 					return
 				}
 				entered <- struct{}{}
-				io.Copy(io.Discard, c)
+				_, _ = io.Copy(io.Discard, c) // until it is cut
 				c.Close()
 				cause <- context.Cause(r.Context())
 			}
@@ -190,7 +190,7 @@ func TestStopCuts(t *testing.T) {
 						t.Fatal(err)
 					}
 					defer c.Close()
-					fmt.Fprint(c, "GET /slow?secret=1 HTTP/1.1\r\nHost: example.org\r\n\r\n")
+					send(t, c, "GET /slow?secret=1 HTTP/1.1\r\nHost: example.org\r\n\r\n")
 					receive(t, entered, "request")
 					p.signals <- syscall.SIGTERM
 					if how.again {
@@ -225,7 +225,7 @@ func TestHijackedConnection(t *testing.T) {
 		}
 		go func() {
 			defer c.Close()
-			io.Copy(c, rw)
+			_, _ = io.Copy(c, rw) // until it is cut
 		}()
 	})
 	before := measure(t)
@@ -242,12 +242,12 @@ func TestHijackedConnection(t *testing.T) {
 		lines := bufio.NewReader(c)
 		echoed := func(line string) {
 			t.Helper()
-			fmt.Fprintln(c, line)
+			send(t, c, line+"\n")
 			if got, err := lines.ReadString('\n'); err != nil || got != line+"\n" {
 				t.Fatalf("got %q, %v", got, err)
 			}
 		}
-		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		send(t, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		echoed("before")
 		p.reload(t)
 		p.log.await(t, "generation closed", 1)
@@ -282,7 +282,7 @@ func TestStopDoesNotHang(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	fmt.Fprint(c, "GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
+	send(t, c, "GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
 	receive(t, entered, "request")
 	p.signals <- syscall.SIGTERM
 	if err := p.end(t); err == nil || !strings.Contains(err.Error(), "1 requests ([GET x/stuck])") {
