@@ -36,7 +36,7 @@ func first(values []string) string {
 	if len(values) == 0 {
 		return ""
 	}
-	return strings.TrimSpace(strings.Join(values, ","))
+	return strings.Trim(strings.Join(values, ","), " \t")
 }
 
 // date reads the date of a condition. One that isn't a date, or is about a file without one, doesn't count.

@@ -155,15 +155,17 @@ type app struct {
 // now is the time on the factory's own clock, which is cheaper to read than time.Now.
 func (f *factory) now() int64 { return int64(time.Since(f.began)) }
 
-// siblings returns the compressed bodies. Of the requests that come when it is time to look for
-// them again, one does.
-func (a *app) siblings() []*body {
+// siblings returns the compressed bodies. Of the requests that would take one and come when it is time to
+// look for them again, one does.
+func (a *app) siblings(accept []string) []*body {
 	if len(a.candidates) == 0 {
 		return nil
 	}
-	now, then := a.now(), a.looked.Load()
-	if now-then >= int64(a.revalidate) && a.looked.CompareAndSwap(then, now) {
-		a.look()
+	if len(accept) > 0 {
+		now, then := a.now(), a.looked.Load()
+		if now-then >= int64(a.revalidate) && a.looked.CompareAndSwap(then, now) {
+			a.look()
+		}
 	}
 	return *a.compressed.Load()
 }
@@ -192,7 +194,8 @@ func (a *app) look() {
 }
 
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	siblings := a.siblings()
+	accept := r.Header["Accept-Encoding"]
+	siblings := a.siblings(accept)
 	h := w.Header()
 	h["X-Content-Type-Options"] = nosniff
 	if a.cacheControl != nil {
@@ -206,7 +209,7 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h["Vary"] = slices.Concat(existing, acceptEncoding)
 		}
 		if len(r.Header["Range"]) == 0 {
-			chosen = choose(r.Header["Accept-Encoding"], a.plain, siblings)
+			chosen = choose(accept, a.plain, siblings)
 		}
 	}
 	err := a.send(w, r, chosen)
