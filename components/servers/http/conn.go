@@ -1,0 +1,157 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// listener makes a conn of each connection.
+type listener struct {
+	net.Listener
+	writeIdle time.Duration
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	inner, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &conn{Conn: inner, writeIdle: l.writeIdle, since: time.Now()}, nil
+}
+
+// conn fails a write of which the peer takes nothing for writeIdle.
+//
+// The deadline sits here rather than around a ResponseWriter, so that it covers what
+// net/http sends after the handler returned, costs no allocation for a request, and
+// sendfile goes on working.
+type conn struct {
+	net.Conn
+	writeIdle time.Duration
+	since     time.Time    // when it was accepted
+	armed     atomic.Int64 // when the deadline was set, in nanoseconds after since; 0 if it isn't
+	foreign   atomic.Bool  // an app has set its own write deadline
+	hijacked  atomic.Bool  // it belongs to an app
+}
+
+// arm gives the write that follows its time. A deadline that was set a short while
+// ago will do: on a busy connection most writes cost a look at the clock.
+func (c *conn) arm() error {
+	now := time.Now()
+	elapsed := int64(now.Sub(c.since))
+	if armed := c.armed.Load(); armed != 0 && elapsed-armed < int64(c.writeIdle/4) {
+		return nil
+	}
+	c.armed.Store(max(elapsed, 1))
+	return c.Conn.SetWriteDeadline(now.Add(c.writeIdle))
+}
+
+// again reports whether a write that ended with err made progress in its time, and may
+// have as much again.
+func (c *conn) again(n int64, err error) bool {
+	if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.unlimited() {
+		return false
+	}
+	c.armed.Store(0)
+	return true
+}
+
+func (c *conn) unlimited() bool { return c.foreign.Load() || c.hijacked.Load() }
+
+func (c *conn) Write(p []byte) (written int, err error) {
+	if c.unlimited() {
+		return c.Conn.Write(p)
+	}
+	for {
+		if err := c.arm(); err != nil {
+			return written, err
+		}
+		n, err := c.Conn.Write(p[written:])
+		written += n
+		if !c.again(int64(n), err) {
+			return written, err
+		}
+	}
+}
+
+// ReadFrom has the kernel copy a file. Anything else goes through Write: from a
+// file alone it is known that nothing was read which wasn't sent.
+func (c *conn) ReadFrom(src io.Reader) (written int64, err error) {
+	file := src
+	if limited, ok := src.(*io.LimitedReader); ok {
+		file = limited.R
+	}
+	kernel, able := c.Conn.(io.ReaderFrom)
+	if _, ok := file.(*os.File); able && (ok || c.unlimited()) {
+		for {
+			if !c.unlimited() {
+				if err := c.arm(); err != nil {
+					return written, err
+				}
+			}
+			n, err := kernel.ReadFrom(src)
+			written += n
+			if !c.again(n, err) {
+				return written, err
+			}
+		}
+	}
+	return io.Copy(struct{ io.Writer }{c}, src)
+}
+
+// WriteTo keeps the inner connection's own way of copying, for those that take it over.
+func (c *conn) WriteTo(dst io.Writer) (int64, error) { return io.Copy(dst, c.Conn) }
+
+// SetWriteDeadline takes an app's own deadline, until net/http lifts it after
+// the response.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() && !c.unlimited() {
+		return nil // ours may stay: the next write sees to it
+	}
+	c.foreign.Store(!t.IsZero())
+	c.armed.Store(0)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c *conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// CloseWrite lets net/http tell the client that no more will come, and still read.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// SyscallConn gives access to the socket.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	if raw, ok := c.Conn.(syscall.Conn); ok {
+		return raw.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
+// release gives a connection that an app took over to it without a deadline. It is the
+// server's ConnState.
+func release(nc net.Conn, state http.ConnState) {
+	if c, ok := nc.(*conn); ok && state == http.StateHijacked {
+		c.hijacked.Store(true)
+		_ = c.Conn.SetDeadline(time.Time{}) // fails for a closed connection, as the app will see
+	}
+}
+
+type connKey struct{}
+
+// remember lets the limiter find the connection of a request. It is the server's
+// ConnContext.
+func remember(ctx context.Context, nc net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, nc)
+}

@@ -1,0 +1,173 @@
+// Package http accepts HTTP/1.1 and HTTP/2 requests, over TCP or a unix socket.
+//
+//	servers:
+//	  - {use: http, listen: "127.0.0.1:8080"}
+//
+// # Limits
+//
+// Every wait for a client has a limit, and none of them is a limit on how long a whole
+// request may take: an upload of hours and a stream of events that never ends go on for
+// as long as something moves.
+//
+//   - A header which isn't complete within read_header_timeout closes the connection, and
+//     one longer than max_header is answered with 431.
+//   - A body announced longer than max_body is answered with 413 before the stack runs. One
+//     that turns out longer fails, with a [net/http.MaxBytesError], at the read that crosses
+//     the limit.
+//   - A body of which nothing comes for body_idle_timeout fails at the read that waits for
+//     it; an app that reports the error answers 408.
+//   - A client that takes nothing of its response for write_idle_timeout is cut off. The time
+//     is kept roughly: it is three quarters of the setting at least. And what a client takes is
+//     seen only when the system has room for more, which after a fast start may mean that it must
+//     take a megabyte.
+//   - A connection without a request is closed after idle_timeout.
+//
+// An app may set deadlines of its own through a [net/http.ResponseController]; they then
+// stand in the place of write_idle_timeout until the response is finished. A connection
+// that an app took over (a WebSocket) has no limits but the app's.
+//
+// # What is refused
+//
+// Requests that can't be understood in only one way are answered with 400 or 501 and
+// the connection is closed: a malformed request line or header field, control characters
+// in one, two different lengths, an unknown transfer coding. Where a request has both a
+// length and the chunked coding, the coding counts (RFC 9112, 6.3).
+//
+// # HTTP/2
+//
+// The server speaks HTTP/2 without TLS to clients that begin with it ("prior knowledge",
+// RFC 9113, 3.3), as proxies do; there is no upgrade from HTTP/1.1. It is switched off
+// with h2c.
+//
+// # Ending
+//
+// When it is told to end, the server stops accepting, closes the connections
+// that have no request, and lets the requests under way finish.
+package http
+
+import (
+	"context"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stackd/stackd/registry"
+)
+
+func init() { registry.Register(Component) }
+
+// Component is the http server.
+var Component = registry.Server[Config]{
+	Name: "http",
+	Default: Config{
+		Listen:            "127.0.0.1:8080",
+		Mode:              "0660",
+		H2C:               true,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		BodyIdleTimeout:   30 * time.Second,
+		WriteIdleTimeout:  time.Minute,
+		MaxHeader:         64 << 10,
+		MaxBody:           1 << 30,
+	},
+	Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.Blocking},
+	Build:  build,
+}
+
+// Config says where the server listens, and how long it waits for a client.
+type Config struct {
+	// Listen is the address to accept connections on. By default only this machine can
+	// reach it; write ":8080" for every interface.
+	Listen registry.Address `yaml:"listen" validate:"required"`
+	// Mode is the permission of a unix socket, in octal. By default its owner and group may
+	// connect. It has no meaning for TCP.
+	Mode string `yaml:"mode"`
+	// H2C says whether HTTP/2 without TLS is spoken to clients that begin with it. HTTP/1.1
+	// is always spoken.
+	H2C bool `yaml:"h2c"`
+	// ReadHeaderTimeout is how long a client may take to send the header of a request.
+	// It is what ends clients that send a byte now and then to hold connections.
+	ReadHeaderTimeout time.Duration `yaml:"read_header_timeout" validate:"min=1ms"`
+	// IdleTimeout is how long a connection is kept open between two requests. Behind a proxy
+	// it should be longer than the proxy's, so that it is the proxy that closes.
+	IdleTimeout time.Duration `yaml:"idle_timeout" validate:"min=1ms"`
+	// BodyIdleTimeout is how long a request body may stall. It starts anew with every byte, so
+	// that a slow upload isn't cut off, but one that stopped is.
+	BodyIdleTimeout time.Duration `yaml:"body_idle_timeout" validate:"min=1ms"`
+	// WriteIdleTimeout is how long a client may take nothing of a response that is
+	// ready for it. It starts anew whenever something was taken, and runs only while something is
+	// to be sent: an event stream may be silent for longer.
+	WriteIdleTimeout time.Duration `yaml:"write_idle_timeout" validate:"min=1ms"`
+	// MaxHeader is the longest header of a request, request line included. A few kilobytes
+	// more may pass, since it is read in blocks.
+	MaxHeader registry.Size `yaml:"max_header" validate:"min=1024,max=16777216"`
+	// MaxBody is the longest body of a request, 0 for no limit. It is the last resort for
+	// the whole server; what single URLs accept is better limited there. Bodies aren't
+	// collected in memory, so a generous limit costs nothing by itself.
+	MaxBody registry.Size `yaml:"max_body" validate:"min=0"`
+}
+
+// Validate checks that the mode is one.
+func (c Config) Validate() error {
+	mode, err := strconv.ParseUint(c.Mode, 8, 32)
+	if err != nil || mode > 0o777 || len(c.Mode) < 3 {
+		return &registry.SettingError{Setting: "mode", Problem: "is " + strconv.Quote(c.Mode) + `; it must be an octal permission such as "0660"`}
+	}
+	return nil
+}
+
+func build(env *registry.Env, cfg Config) (registry.ServeFunc, error) {
+	s := &server{cfg: cfg, log: env.Logger()}
+	return s.serve, nil
+}
+
+// server serves any number of listeners with the same settings.
+type server struct {
+	cfg Config
+	log *slog.Logger
+}
+
+func (s *server) serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	var speaks http.Protocols
+	speaks.SetHTTP1(true)
+	speaks.SetUnencryptedHTTP2(s.cfg.H2C)
+	srv := &http.Server{
+		Handler:           &limiter{next: h, maxBody: int64(s.cfg.MaxBody), bodyIdle: s.cfg.BodyIdleTimeout, writeIdle: s.cfg.WriteIdleTimeout},
+		Protocols:         &speaks,
+		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout,
+		IdleTimeout:       s.cfg.IdleTimeout,
+		MaxHeaderBytes:    int(s.cfg.MaxHeader),
+		ConnContext:       remember,
+		ConnState:         release,
+		ErrorLog:          log.New(lines{s.log}, "", 0),
+	}
+	ended := make(chan error, 1)
+	// Shutdown has no deadline here: whoever called serve cuts the connections that take
+	// too long.
+	running := context.AfterFunc(ctx, func() { ended <- srv.Shutdown(context.WithoutCancel(ctx)) })
+	err := srv.Serve(&listener{Listener: l, writeIdle: s.cfg.WriteIdleTimeout})
+	if running() {
+		// It can't accept any more, and wasn't told to stop.
+		_ = srv.Close() // closes what is left after err, which says more
+		return err
+	}
+	return <-ended
+}
+
+// lines logs what net/http says. What only tells of a client that left or spoke
+// nonsense is for debugging; the rest is an app's fault.
+type lines struct{ log *slog.Logger }
+
+func (l lines) Write(line []byte) (int, error) {
+	text := strings.TrimSuffix(string(line), "\n")
+	level := slog.LevelWarn
+	if strings.HasPrefix(text, "http2: ") || strings.HasPrefix(text, "http: TLS") || strings.HasPrefix(text, "http: URL query") {
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, "net/http", "text", text)
+	return len(line), nil
+}
