@@ -29,8 +29,19 @@ import (
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/environ"
 	"github.com/stackd/stackd/registry/failure"
+	"github.com/stackd/stackd/registry/registrytest"
 	"github.com/stackd/stackd/registry/resource"
 )
+
+func TestComponent(t *testing.T) {
+	var cases []registrytest.Case[Config]
+	for _, path := range []string{"/about.html", "/docs/", "/tool/a/b"} {
+		cases = append(cases, registrytest.Case[Config]{Name: path, Path: path, Settings: func(t *testing.T) Config {
+			return settings(t, siteFolder(t))
+		}})
+	}
+	registrytest.Run(t, Component, cases...)
+}
 
 // open builds a component as a loader does.
 func open[T any](t testing.TB, component registry.Declaration, cfg any, log io.Writer) T {

@@ -11,7 +11,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/registrytest"
 )
+
+func TestComponent(t *testing.T) {
+	registrytest.Run(t, Component, registrytest.Case[Config]{Name: "defaults"}, registrytest.Case[Config]{
+		Name: "with a body",
+		Settings: func(*testing.T) Config {
+			cfg := Component.Default
+			cfg.Status, cfg.Body, cfg.Headers = 404, "nothing\n", map[string]string{"Cache-Control": "no-store"}
+			return cfg
+		},
+	})
+}
 
 // open builds the component as a loader does.
 func open(t testing.TB, cfg Config) http.Handler {

@@ -23,8 +23,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/registrytest"
 	"github.com/stackd/stackd/registry/resource"
 )
+
+func TestComponent(t *testing.T) {
+	files := map[string]string{"page.html": "<p>hello", "page.html.gz": "not packed"}
+	registrytest.Run(t, Component,
+		registrytest.Case[Config]{Name: "kept", Files: files, Path: "page.html"},
+		registrytest.Case[Config]{Name: "from the disk", Files: files, Path: "page.html", Settings: func(*testing.T) Config {
+			cfg := Component.Default
+			cfg.KeepBelow = 0
+			return cfg
+		}},
+	)
+}
 
 // open builds the component as a loader does.
 func open(t testing.TB, cfg Config) *factory {
