@@ -99,15 +99,21 @@ func alternatives(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// at returns the type of the setting at a path such as "a.b[0].c", or t's own for one
-// that it doesn't know.
+// at returns the type of the setting at a path such as "a.b[0].c" or "a[.key]", or the last
+// one on the way that it knows.
 func (t *Type) at(path string) *Type {
-	for _, part := range strings.FieldsFunc(path, func(c rune) bool { return c == '.' || c == '[' }) {
+	for path != "" {
 		var next *Type
-		if f := t.Field(part); f != nil {
-			next = f.Type
-		} else {
+		if path[0] == '[' {
+			_, path, _ = strings.Cut(path, "]")
 			next = t.Elem
+		} else {
+			path = strings.TrimPrefix(path, ".")
+			end := strings.IndexAny(path+".", ".[")
+			if f := t.Field(path[:end]); f != nil {
+				next = f.Type
+			}
+			path = path[end:]
 		}
 		if next == nil {
 			return t
@@ -134,7 +140,7 @@ func validate(t *Type, v reflect.Value, path string) []SettingError {
 		}
 	case FormMap:
 		for _, key := range sortedKeys(v) {
-			found = append(found, validate(t.Elem, v.MapIndex(key), path+"."+key.String())...)
+			found = append(found, validate(t.Elem, v.MapIndex(key), path+"["+key.String()+"]")...)
 		}
 	}
 	return found

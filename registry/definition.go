@@ -105,7 +105,7 @@ func (d *Definition) Summary() string {
 }
 
 // References calls f for each Ref in the settings that refers to something, in the order
-// of the manual; path is where it stands, such as "store" or "factories..md".
+// of the manual; path is where it stands, such as "store" or "factories[.md]".
 func (d *Definition) References(cfg any, f func(path string, ref Reference) error) error {
 	var errs []error
 	references(d.Settings, reflect.ValueOf(cfg).Elem(), "", func(path string, ref Reference) {
@@ -142,7 +142,7 @@ func references(t *Type, v reflect.Value, path string, f func(string, Reference)
 			// A map's values can't be addressed: work on a copy and put it back.
 			value := reflect.New(t.Elem.Go).Elem()
 			value.Set(v.MapIndex(key))
-			references(t.Elem, value, path+"."+key.String(), f)
+			references(t.Elem, value, path+"["+key.String()+"]", f)
 			v.SetMapIndex(key, value)
 		}
 	}

@@ -197,7 +197,7 @@ func (c *decoding) entries(t *registry.Type, n *node, v reflect.Value, path stri
 		if old := v.MapIndex(key); old.IsValid() {
 			value.Set(old)
 		}
-		c.value(t.Elem, p.value, value, path+"."+p.key)
+		c.value(t.Elem, p.value, value, path+"["+p.key+"]")
 		v.SetMapIndex(key, value)
 	}
 }

@@ -90,7 +90,7 @@ func shownSettings(p *planned, prefix string) []environ.Setting {
 			keys := v.MapKeys()
 			slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
 			for _, k := range keys {
-				walk(t.Elem, v.MapIndex(k), path+"."+k.String())
+				walk(t.Elem, v.MapIndex(k), path+"["+k.String()+"]")
 			}
 			return
 		case t.Form == registry.FormList && t.Elem.Form == registry.FormRef:
