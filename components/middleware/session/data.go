@@ -52,7 +52,7 @@ func (k *keeper) load(r *http.Request) (*data, error) {
 		}
 		if found && k.live(&rec) {
 			d.id, d.values, d.expiry = c.Value, rec.values, rec.expiry
-			d.due = k.idle > 0 && time.Since(rec.used) >= k.idle/4
+			d.due = rec.due(time.Now(), k.lifetime, k.idle)
 			break
 		}
 		if found && d.old == "" {

@@ -23,17 +23,29 @@ func (rec *record) live(now time.Time, lifetime, idle time.Duration) bool {
 	return now.Before(rec.began.Add(lifetime)) && (idle == 0 || now.Before(rec.used.Add(idle)))
 }
 
+// end returns when the session ends by these limits, if it isn't used after now.
+func (rec *record) end(now time.Time, lifetime, idle time.Duration) time.Time {
+	end := rec.began.Add(lifetime)
+	if idle > 0 && now.Add(idle).Before(end) {
+		return now.Add(idle)
+	}
+	return end
+}
+
 // use says that the session is used now. Its expiry is never moved back: others may have wider
 // limits.
 func (rec *record) use(now time.Time, lifetime, idle time.Duration) {
 	rec.used = now
-	end := rec.began.Add(lifetime)
-	if idle > 0 && now.Add(idle).Before(end) {
-		end = now.Add(idle)
-	}
-	if end.After(rec.expiry) {
+	if end := rec.end(now, lifetime, idle); end.After(rec.expiry) {
 		rec.expiry = end
 	}
+}
+
+// due reports whether a mere use is worth storing: a good part of the idle time has passed since the
+// last one that was, or others with narrower limits have let the store forget it much too soon.
+func (rec *record) due(now time.Time, lifetime, idle time.Duration) bool {
+	part := max(idle/4, time.Second)
+	return idle > 0 && now.Sub(rec.used) >= idle/4 || rec.end(now, lifetime, idle).Sub(rec.expiry) >= part
 }
 
 // The stored form is the version, used and expiry in microseconds since 1970, and began and the values

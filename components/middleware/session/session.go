@@ -19,8 +19,8 @@
 // A request whose app doesn't use the session costs next to nothing: the cookie isn't read
 // and the store isn't asked. A visitor gets a cookie, and a place in the store, when
 // an app first puts something in; one who merely looks, like most robots, gets neither.
-// Reading never writes, except that with an idle timeout the time of use is recorded
-// when a quarter of that timeout has passed since it was last.
+// Reading hardly ever writes: with an idle timeout the time of use is recorded, when a
+// quarter of that timeout has passed since it was last.
 //
 // # When it is stored
 //

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -155,7 +156,7 @@ func catch(next http.Handler) http.Handler {
 		failure.Key.Set(r, c)
 		defer func() {
 			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler || c.Committed() {
+				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) || c.Committed() {
 					panic(http.ErrAbortHandler)
 				}
 				http.Error(w, "panic", http.StatusInternalServerError)
@@ -256,6 +257,13 @@ func (v *visitor) get(path string, cookies ...string) answer {
 	return answer{resp, strings.TrimSpace(string(body))}
 }
 
+// answered is what a handler wrote. A recorded body needs no closing.
+func answered(w *httptest.ResponseRecorder) answer {
+	resp := w.Result()
+	defer resp.Body.Close()
+	return answer{resp, strings.TrimSpace(w.Body.String())}
+}
+
 // cookie says what a response does to the cookie named session: "", "set" or "removed".
 func (a answer) cookie() (what, id string) {
 	for _, c := range a.Cookies() {
@@ -273,11 +281,17 @@ func (a answer) cookie() (what, id string) {
 // pad is an app that does what the URL says: /set?key=value, /get?key, /delete?key, /keys, /renew,
 // /destroy, or several of them as /set?a=1;renew;get?a. It answers what the last of them returned.
 func pad(w http.ResponseWriter, r *http.Request) {
-	out, err := do(session.Key.Get(r), r.URL.String()[1:])
+	scripted(w, r, r.URL.String()[1:], func() {})
+}
+
+// scripted does what the script says, and calls before it writes.
+func scripted(w http.ResponseWriter, r *http.Request, script string, before func()) {
+	out, err := do(session.Key.Get(r), script)
 	if err != nil {
 		failure.Report(r, err)
 		return
 	}
+	before()
 	_, _ = io.WriteString(w, out)
 }
 
@@ -529,16 +543,25 @@ func TestHeaders(t *testing.T) {
 		{"renewed", nil, "set?a=1;-;renew", []string{"Cookie"}, []string{"private", noCache}},
 		{"destroyed", nil, "set?a=1;-;destroy", []string{"Cookie"}, []string{"private", noCache}},
 		{
-			"the app's own, unused", http.Header{"Vary": {"Accept"}, "Cache-Control": {"max-age=60"}}, "nothing",
-			[]string{"Accept"}, []string{"max-age=60"},
+			"the app's own, unused",
+			http.Header{"Vary": {"Accept"}, "Cache-Control": {"max-age=60"}},
+			"nothing",
+			[]string{"Accept"},
+			[]string{"max-age=60"},
 		},
 		{
-			"the app's own, read", http.Header{"Vary": {"Accept"}, "Cache-Control": {"no-store"}}, "set?a=1;-;get?a",
-			[]string{"Accept", "Cookie"}, []string{"no-store"},
+			"the app's own, read",
+			http.Header{"Vary": {"Accept"}, "Cache-Control": {"no-store"}},
+			"set?a=1;-;get?a",
+			[]string{"Accept", "Cookie"},
+			[]string{"no-store"},
 		},
 		{
-			"the app's own, begun", http.Header{"Vary": {"Accept, cookie"}, "Cache-Control": {"max-age=60"}}, "set?a=1",
-			[]string{"Accept, cookie"}, []string{"max-age=60", noCache},
+			"the app's own, begun",
+			http.Header{"Vary": {"Accept, cookie"}, "Cache-Control": {"max-age=60"}},
+			"set?a=1",
+			[]string{"Accept, cookie"},
+			[]string{"max-age=60", noCache},
 		},
 		{"varies by all", http.Header{"Vary": {"*"}}, "get?a", []string{"*"}, nil},
 	}
@@ -546,9 +569,7 @@ func TestHeaders(t *testing.T) {
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
 				v := start(settings(memoryStore(t)), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					for name, values := range tt.header {
-						w.Header()[name] = values
-					}
+					maps.Copy(w.Header(), tt.header)
 					pad(w, r)
 				})).visitor(t)
 				script := tt.script
@@ -577,7 +598,7 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	// generation answers one request with a stack of its own.
-	generation := func(cookie string, app func(s session.Session) error) *http.Response {
+	generation := func(cookie string, app func(s session.Session) error) (set []*http.Cookie) {
 		t.Helper()
 		cfg := sqlite.Component.Default
 		cfg.Path = path
@@ -598,9 +619,9 @@ func TestRestart(t *testing.T) {
 		if w.Code != http.StatusOK {
 			t.Fatal(w.Body)
 		}
-		return w.Result()
+		return answered(w).Cookies()
 	}
-	resp := generation("", func(s session.Session) error {
+	cookies := generation("", func(s session.Session) error {
 		var errs []error
 		for key, value := range values {
 			errs = append(errs, s.Set(key, value))
@@ -608,7 +629,7 @@ func TestRestart(t *testing.T) {
 		return errors.Join(errs...)
 	})
 	got := make(map[string]any)
-	generation("session="+resp.Cookies()[0].Value, func(s session.Session) error {
+	generation("session="+cookies[0].Value, func(s session.Session) error {
 		keys, err := s.Keys()
 		for _, key := range keys {
 			value, errGet := s.Get(key)

@@ -339,7 +339,7 @@ func TestHijackImpossible(t *testing.T) {
 			r.AddCookie(c)
 		}
 		h.ServeHTTP(w, r)
-		return w, w.Result().Cookies()
+		return w, answered(w).Cookies()
 	}
 	_, first := ask("/set?a=1", nil)
 	_, second := ask("/take", first)
@@ -469,7 +469,7 @@ func BenchmarkCount(b *testing.B) {
 			first := httptest.NewRecorder()
 			h.ServeHTTP(first, httptest.NewRequest(http.MethodGet, "/", nil))
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
-			r.AddCookie(first.Result().Cookies()[0])
+			r.AddCookie(answered(first).Cookies()[0])
 			b.ReportAllocs()
 			for b.Loop() {
 				h.ServeHTTP(discard{make(http.Header)}, r)
