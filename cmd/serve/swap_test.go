@@ -2,14 +2,19 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Clients with connections that they keep ask without pause while generations come and go: the
@@ -214,5 +219,50 @@ func TestHandover(t *testing.T) {
 	p.log.await(t, "generation closed", 1)
 	if !closed.Load() {
 		t.Error("the old generation was not closed")
+	}
+}
+
+// A server that is ready before the others of its generation accepts nothing until the swap.
+func TestNewServerWaitsForTheSwap(t *testing.T) {
+	bound := make(chan string, 1)
+	early := on("127.0.0.1:0", "early")
+	early.Serve = func(ctx context.Context, l net.Listener, h http.Handler) error {
+		bound <- l.Addr().String()
+		return serveHTTP(ctx, l, h)
+	}
+	answers := make(chan string, 1)
+	late := on("127.0.0.2:0", "late")
+	late.Serve = func(ctx context.Context, l net.Listener, h http.Handler) error {
+		c, err := net.Dial("tcp", <-bound)
+		if err != nil {
+			return err
+		}
+		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil {
+			return err
+		}
+		// Here the swap has not happened, since this server has not started.
+		if err := c.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+			return err
+		}
+		if n, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("an answer before the swap: %d bytes, %w", n, err)
+		}
+		if err := c.SetReadDeadline(time.Time{}); err != nil {
+			return err
+		}
+		go func() {
+			defer c.Close()
+			text, err := io.ReadAll(c)
+			answers <- fmt.Sprintln(string(text), err)
+		}()
+		return serveHTTP(ctx, l, h)
+	}
+	p := run(t, sequence(
+		Generation{Handler: say("old"), Servers: []Server{on("localhost:0", "1")}},
+		Generation{Handler: say("new"), Servers: []Server{early, late}},
+	))
+	p.reload(t)
+	if got := receive(t, answers, "answer"); !strings.HasSuffix(got, "\r\n\r\nnew <nil>\n") {
+		t.Errorf("got %q", got)
 	}
 }
