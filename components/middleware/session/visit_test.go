@@ -351,6 +351,35 @@ func TestHijackImpossible(t *testing.T) {
 	}
 }
 
+// A connection isn't handed over before the session is stored: the app can still answer.
+func TestHijackUnstored(t *testing.T) {
+	store := &tap{Store: memoryStore(t)}
+	s := &site{Server: httptest.NewServer(stackOf(t, settings(store), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/take" {
+			pad(w, r)
+			return
+		}
+		_, err := do(session.Key.Get(r), "set?a=2")
+		store.failing("commit")
+		_, _, errHijack := http.NewResponseController(w).Hijack()
+		store.breaks(nil)
+		if err != nil || errHijack == nil || errHijack.Error() != "session: the store is gone" {
+			t.Errorf("Set: %v, Hijack: %v", err, errHijack)
+		}
+		_, _ = io.WriteString(w, "not taken")
+	})))}
+	defer s.Close()
+	s.protocols.SetHTTP1(true)
+	v := s.visitor(t)
+	v.get("/set?a=1")
+	if a := v.get("/take"); a.body != "not taken" {
+		t.Errorf("answered %s %q", a.Status, a.body)
+	}
+	if got := v.get("/get?a").body; got != "2" {
+		t.Errorf("stored is %s", got)
+	}
+}
+
 // Without a catcher an error isn't lost either: it is a panic.
 func TestNoCatcher(t *testing.T) {
 	store := &tap{Store: memoryStore(t)}
