@@ -208,6 +208,7 @@ var site = map[string]string{
 
 	".secret":                 "hidden",
 	".git/config":             "hidden",
+	".git/hook.run":           "source",
 	".well-known/test":        "known",
 	".well-known/.hidden":     "hidden",
 	"about.html~":             "hidden",
@@ -225,6 +226,8 @@ var site = map[string]string{
 	"tool.run_old":            "source",
 	"TOOL.RUN.TXT":            "source",
 	"a.run/readme.txt":        "in a folder that looks like a script's",
+	"copy.run_.html":          "source",
+	"known.txt.html":          "not known.txt",
 	"runner.txt":              "no copy",
 	"a.runner":                "no copy",
 	"linked.html":             "->about.html",
@@ -306,10 +309,14 @@ func TestFind(t *testing.T) {
 		{"a file in it", "/folder.html/in.txt", 200, "in a folder named like a file"},
 		{"a folder named like a script", "/a.run/readme.txt", 200, "in a folder that looks like a script's"},
 
+		{"nor behind another one", "/known.txt", 404, ""},
+
 		{"a dot-file", "/.secret", 404, ""},
 		{"a dot-folder", "/.git/", 404, ""},
 		{"a dot-folder without slash", "/.git", 404, ""},
 		{"a file in it", "/.git/config", 404, ""},
+		{"a script in it", "/.git/hook.run", 404, ""},
+		{"path info behind that", "/.git/hook.run/x", 404, ""},
 		{"the dot-folder that is shown", "/.well-known/test", 200, "known"},
 		{"a dot-file in that", "/.well-known/.hidden", 404, ""},
 		{"an editor's copy", "/about.html~", 404, ""},
@@ -328,6 +335,7 @@ func TestFind(t *testing.T) {
 		{"a source by a stream", "/tool.run::$DATA", 404, ""},
 		{"a source with an underscore", "/tool.run_old", 404, ""},
 		{"a source in upper case", "/TOOL.RUN.TXT", 404, ""},
+		{"a source, the copy's extension left out", "/copy.run_", 404, ""},
 		{"only the beginning of an extension", "/a.runner", 200, "no copy"},
 		{"no dot", "/runner.txt", 200, "no copy"},
 
@@ -395,7 +403,9 @@ func TestRaw(t *testing.T) {
 		{"two slashes at the end", "/docs//", 400},
 		{"an encoded slash", "/docs%2fdeep/x.txt", 400},
 		{"an encoded slash in upper case", "/docs%2Fdeep/x.txt", 400},
-		{"an encoded slash of what is remembered", "/about.html%2f", 400},
+		{"what is remembered", "/docs/deep/x.txt", 200},
+		{"an encoded slash in that", "/docs%2fdeep%2fx.txt", 400},
+		{"an encoded slash at the end", "/about.html%2f", 400},
 		{"NUL", "/about.html%00", 400},
 		{"NUL before an extension", "/tool.run%00.txt", 400},
 		{"not UTF-8", "/%ff", 400},
@@ -597,6 +607,28 @@ func TestShow(t *testing.T) {
 	}
 }
 
+// TestExtensions proves which extensions may be left out: those of the setting, then those of factories that
+// aren't of the kind of "*"'s, unless the name is hidden then.
+func TestExtensions(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"a.css": "css", "b.txt": "text", "b.css": "css", "c.run": "", "c.any": "", "d.txt": "hidden", "d.run": "", "e.html": "html",
+	})
+	cfg := settings(t, dir)
+	cfg.Extensions = []string{".txt"}
+	cfg.Hide = append(cfg.Hide, "d.txt")
+	cfg.Factories[".css"] = cfg.Factories["*"]
+	cfg.Factories[".any"] = registry.Bound[resource.Factory](runner("any"))
+	h := serve(t, cfg)
+	for target, want := range map[string]string{
+		"/a": "404 page not found\n", "/a.css": "css", "/b": "text", "/c": "any c.any: /c + ", "/d": "run d.run: /d + ", "/e": "404 page not found\n",
+	} {
+		if got := get(t, h, target).Body.String(); got != want {
+			t.Errorf("%s is answered with %q; want %q", target, got, want)
+		}
+	}
+}
+
 func TestNoPathInfo(t *testing.T) {
 	cfg := settings(t, siteFolder(t))
 	cfg.PathInfo = false
@@ -736,12 +768,40 @@ func TestRevalidate(t *testing.T) {
 				t.Errorf("%s: noticed at once, as %q", step.name, got)
 			}
 			<-time.After(time.Second)
-			if got := get(t, h, step.target).Body.String(); got != step.after {
-				t.Errorf("%s: after a second: %q; want %q", step.name, got, step.after)
+			for range 2 {
+				if got := get(t, h, step.target).Body.String(); got != step.after {
+					t.Errorf("%s: after a second: %q; want %q", step.name, got, step.after)
+				}
 			}
 		}
-		if w := get(t, h, "/a.html"); w.Code != 404 {
-			t.Errorf("a file that went is answered with %d", w.Code)
+		for range 2 {
+			if w := get(t, h, "/a.html"); w.Code != 404 {
+				t.Errorf("a file that went is answered with %d", w.Code)
+			}
+		}
+		write(t, dir, map[string]string{"b/c": "file"})
+		if got := get(t, h, "/b/c").Body.String(); got != "file" {
+			t.Errorf("a file in a folder is answered with %q", got)
+		}
+		if err := os.RemoveAll(filepath.Join(dir, "b")); err != nil {
+			t.Fatal(err)
+		}
+		write(t, dir, map[string]string{"b": "made a file"})
+		<-time.After(time.Second)
+		for range 2 {
+			if w := get(t, h, "/b/c"); w.Code != 404 {
+				t.Errorf("a file in a folder that is a file now is answered with %d", w.Code)
+			}
+		}
+		get(t, h, "/docs/index.htm")
+		if err := os.Remove(filepath.Join(dir, "docs", "index.htm")); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Second)
+		for range 2 {
+			if w := get(t, h, "/docs/index.htm"); w.Code != 404 {
+				t.Errorf("a file that went, asked for again, is answered with %d", w.Code)
+			}
 		}
 	})
 }

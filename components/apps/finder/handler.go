@@ -139,24 +139,25 @@ func (f *finder) script(t *tree, path string) (*app, *resource.Match) {
 func (f *finder) serve(w http.ResponseWriter, r *http.Request, t *tree, path, prefix string) {
 	at := f.now()
 	place, err := t.find(path)
-	if place.folder {
-		if !strings.HasSuffix(r.URL.Path, "/") {
-			w.Header().Set("Location", withSlash(r.URL))
-			w.WriteHeader(http.StatusPermanentRedirect)
-			return
-		}
+	if place.folder && strings.HasSuffix(r.URL.Path, "/") {
 		path += "/" // which a hook left out
 		place, err = t.find(path)
 	}
 	var a *app
-	if err == nil {
+	if err == nil && !place.folder {
 		a, err = t.app(r.Context(), place.name, place.info)
 	}
-	if err != nil {
-		if t.urls != nil {
-			t.urls.drop(r.URL.Path)
-		}
+	whole := a != nil && err == nil && place.split == len(path)
+	if !whole && t.urls != nil {
+		t.urls.drop(r.URL.Path) // it may have led to a file before
+	}
+	switch {
+	case err != nil:
 		f.fail(w, r, t, err)
+		return
+	case place.folder:
+		w.Header().Set("Location", withSlash(r.URL))
+		w.WriteHeader(http.StatusPermanentRedirect)
 		return
 	}
 	hit := &found{app: a, match: resource.Match{File: a.file, ScriptName: prefix + "/" + path[:place.split]}}
@@ -164,15 +165,14 @@ func (f *finder) serve(w http.ResponseWriter, r *http.Request, t *tree, path, pr
 	if t.urls != nil {
 		t.urls.put(hit.match.ScriptName, hit)
 	}
-	match := &hit.match
-	if info := path[place.split:]; info != "" {
-		if !a.PathInfo {
-			http.NotFound(w, r)
-			return
-		}
-		match = &resource.Match{File: a.file, ScriptName: match.ScriptName, PathInfo: info}
+	switch {
+	case whole:
+		a.serve(w, r, &hit.match)
+	case a.PathInfo:
+		a.serve(w, r, &resource.Match{File: a.file, ScriptName: hit.match.ScriptName, PathInfo: path[place.split:]})
+	default:
+		http.NotFound(w, r)
 	}
-	a.serve(w, r, match)
 }
 
 // fail answers a request for which there is no app. What isn't there, and what visitors don't see, look
