@@ -54,7 +54,7 @@ func appConcurrent(k *kit, app http.Handler, path string, methods []string) erro
 		return err
 	}
 	statuses := make([]int, concurrency)
-	err = k.together(concurrency, "the exchange", func(ctx context.Context, i int) error {
+	err = k.together("the exchange", func(ctx context.Context, i int) error {
 		a, err := h.get(ctx, protocols[i%2], simple(methods), path)
 		if err != nil {
 			return err
@@ -192,8 +192,14 @@ func appClientGone(k *kit, app http.Handler, path string, methods []string) erro
 	if err != nil {
 		return err
 	}
-	h.close()
-	return h.bugs()
+	return errors.Join(eventually(k.patience, func() error {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.ended < h.begun {
+			return errors.New("the client went away amid the body, and the handler didn't return")
+		}
+		return nil
+	}), h.bugs())
 }
 
 // bugs returns an error when a panic reached the root that isn't the one which cuts a connection.

@@ -188,7 +188,7 @@ func factoryMethods(k *kit) error {
 	}
 	for i, method := range methods {
 		if method == "" || strings.Trim(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") != "" || slices.Contains(methods[:i], method) {
-			return fmt.Errorf("Methods are %q; they must be method names, each once", app.Methods)
+			return fmt.Errorf("the App's Methods are %q; they must be method names, each once", app.Methods)
 		}
 		if method == http.MethodConnect {
 			continue // its URL has no path
@@ -267,7 +267,7 @@ func factoryConcurrent(k *kit) error {
 	if err != nil {
 		return err
 	}
-	return k.together(concurrency, "Make", func(context.Context, int) error {
+	return k.together("Make", func(context.Context, int) error {
 		app, err := s.factory.Make(s.file)
 		if err == nil && app.Handler == nil {
 			err = errors.New("it made an App without a Handler")

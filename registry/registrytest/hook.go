@@ -93,7 +93,7 @@ func hookConcurrent(k *kit) error {
 	if err != nil {
 		return err
 	}
-	return k.together(concurrency, "Find", func(ctx context.Context, i int) error {
+	return k.together("Find", func(ctx context.Context, i int) error {
 		path := k.wanted()
 		if path == "" || i%2 == 1 {
 			path = fmt.Sprintf("registrytest/%d", i)

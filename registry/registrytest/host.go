@@ -30,12 +30,13 @@ type host struct {
 	whole   bool // compare what a handler at the end of a chain may fill in too
 	addr    string
 	server  *http.Server
-	served  chan error
+	serving sync.WaitGroup
 	clients map[string]*http.Client
 	closed  sync.Once
 
 	mu        sync.Mutex
-	begun     int     // requests
+	begun     int // requests, and how many of them have ended
+	ended     int
 	failures  []error // reported to the sink at the root
 	panics    []any   // that reached the root
 	changes   []error // of requests
@@ -62,7 +63,7 @@ func (k *kit) serve(h http.Handler) (*host, error) {
 		return nil, err
 	}
 	s := k.root(h)
-	s.addr, s.served, s.clients = l.Addr().String(), make(chan error, 1), make(map[string]*http.Client)
+	s.addr, s.clients = l.Addr().String(), make(map[string]*http.Client)
 	for _, p := range protocols {
 		// Without a proxy, without compression of its own.
 		tr := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: concurrency, Protocols: new(http.Protocols)}
@@ -73,7 +74,7 @@ func (k *kit) serve(h http.Handler) (*host, error) {
 	s.server = &http.Server{Handler: s, Protocols: new(http.Protocols)}
 	s.server.Protocols.SetHTTP1(true)
 	s.server.Protocols.SetUnencryptedHTTP2(true)
-	go func() { s.served <- s.server.Serve(l) }()
+	s.serving.Go(func() { _ = s.server.Serve(l) }) // http.ErrServerClosed
 	k.first(s.close)
 	return s, nil
 }
@@ -85,13 +86,14 @@ func (s *host) stop() {
 	for _, c := range s.clients {
 		c.CloseIdleConnections()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.k.patience)
+	ctx, cancel := context.WithTimeout(context.Background(), s.k.patience+grace)
 	defer cancel()
 	if err := s.server.Shutdown(ctx); err != nil {
+		s.k.hangs.Store(true)
 		s.k.fault(&ends, fmt.Errorf("a handler didn't return within %v of the end of its request", s.k.patience))
 		_ = s.server.Close() // there is nothing more to be done
 	}
-	<-s.served
+	s.serving.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.changes) > 0 {
@@ -124,6 +126,7 @@ func (s *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		p := recover()
 		s.mu.Lock()
+		s.ended++
 		if err := before.compare(r, s.whole); err != nil {
 			s.changes = append(s.changes, err)
 		}

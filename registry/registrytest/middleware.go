@@ -45,12 +45,12 @@ var middlewareRules = []rule{
 // overBoth makes a rule that is checked with a handler behind the middleware, over each protocol.
 func overBoth(name, text, where string, check func(ctx context.Context, p *passage) error) rule {
 	return rule{name: name, text: text, where: where, check: func(k *kit) error {
+		c, err := k.chain()
+		if err != nil {
+			return err
+		}
 		for _, protocol := range protocols {
-			p, err := k.passage(protocol)
-			if err != nil {
-				return err
-			}
-			if err := k.within("the exchange", func(ctx context.Context) error { return check(ctx, p) }); err != nil {
+			if err := c.passes(protocol, check); err != nil {
 				return fmt.Errorf("over %s: %w", protocol, err)
 			}
 		}
@@ -58,39 +58,56 @@ func overBoth(name, text, where string, check func(ctx context.Context, p *passa
 	}}
 }
 
-// passage is a host with the middleware in front of a handler that a check chooses.
-type passage struct {
+// chain is a host with the middleware in front of a handler that a check chooses.
+type chain struct {
 	*host
-	protocol string
-	inner    atomic.Pointer[http.HandlerFunc]
+	inner atomic.Pointer[http.HandlerFunc]
 }
 
-func (k *kit) passage(protocol string) (*passage, error) {
+func (k *kit) chain() (*chain, error) {
 	wrap, err := product[registry.Wrap](k)
 	if err != nil {
 		return nil, err
 	}
-	p := &passage{protocol: protocol}
-	p.host, err = k.serve(wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if h := p.inner.Load(); h != nil {
-			(*h)(w, r)
-		}
+	c := new(chain)
+	c.host, err = k.serve(wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		(*c.inner.Load())(w, r)
 	})))
 	if err != nil {
 		return nil, err
 	}
-	p.whole = true
-	return p, nil
+	c.whole = true
+	return c, nil
+}
+
+// passage is a chain that one check uses over one protocol.
+type passage struct {
+	*chain
+	protocol string
+	results  chan error // of the handler behind the middleware
+}
+
+// passes runs a check.
+func (c *chain) passes(protocol string, check func(ctx context.Context, p *passage) error) error {
+	p := &passage{chain: c, protocol: protocol, results: make(chan error, 1)}
+	err := c.k.within("the exchange", func(ctx context.Context) error { return check(ctx, p) })
+	if err != nil {
+		select {
+		case inside := <-p.results: // the handler may know better what is wrong
+			err = errors.Join(err, inside)
+		default:
+		}
+	}
+	return err
 }
 
 // answer sets the handler behind the middleware. Errors that it returns are found by result.
 func (p *passage) answer(h func(w http.ResponseWriter, r *http.Request) error) (result func(ctx context.Context) error) {
-	results := make(chan error, 1)
 	f := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := errors.New("the handler behind the middleware didn't come to its end")
 		defer func() {
 			select {
-			case results <- err:
+			case p.results <- err:
 			default: // it was called again; the concurrent check counts
 			}
 		}()
@@ -99,7 +116,7 @@ func (p *passage) answer(h func(w http.ResponseWriter, r *http.Request) error) (
 	p.inner.Store(&f)
 	return func(ctx context.Context) error {
 		select {
-		case err := <-results:
+		case err := <-p.results:
 			return err
 		case <-ctx.Done():
 			return errors.New("no request ended in the handler behind the middleware")
@@ -107,8 +124,8 @@ func (p *passage) answer(h func(w http.ResponseWriter, r *http.Request) error) (
 	}
 }
 
-func (p *passage) get(ctx context.Context, method, path string) (*answer, error) {
-	return p.host.get(ctx, p.protocol, method, path)
+func (p *passage) get(ctx context.Context, method string) (*answer, error) {
+	return p.host.get(ctx, p.protocol, method, "/")
 }
 
 // has compares an answer with what the handler sent; a middleware may add headers.
@@ -190,7 +207,7 @@ func passBody(ctx context.Context, p *passage) error {
 	}
 	// Nothing written at all is a 200 of length 0.
 	result := p.answer(func(http.ResponseWriter, *http.Request) error { return nil })
-	a, err := p.get(ctx, http.MethodGet, "/")
+	a, err := p.get(ctx, http.MethodGet)
 	if err != nil {
 		return err
 	}
@@ -198,7 +215,7 @@ func passBody(ctx context.Context, p *passage) error {
 }
 
 func passFlush(ctx context.Context, p *passage) error {
-	release := make(chan struct{})
+	release := make(chan struct{}, 2)
 	result := p.answer(func(w http.ResponseWriter, r *http.Request) error {
 		rc := http.NewResponseController(w)
 		for _, part := range []string{"first,", "second,"} {
@@ -206,7 +223,7 @@ func passFlush(ctx context.Context, p *passage) error {
 				return err
 			}
 			if err := rc.Flush(); err != nil {
-				return fmt.Errorf("Flush: %w", err)
+				return fmt.Errorf("flushing: %w", err)
 			}
 			select {
 			case <-release:
@@ -248,8 +265,10 @@ func passDeadlines(ctx context.Context, p *passage) error {
 			return fmt.Errorf("SetReadDeadline: %w", err)
 		}
 		// The client sends nothing more.
-		if _, err := io.ReadAll(r.Body); !errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("reading the body past the read deadline: got %v, want %w", err, os.ErrDeadlineExceeded)
+		if _, err := io.ReadAll(r.Body); err == nil {
+			return errors.New("the body was read whole, past the read deadline and though the client sends nothing more")
+		} else if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("reading the body past the read deadline: got %w, want os.ErrDeadlineExceeded", err)
 		}
 		return nil
 	})
@@ -259,11 +278,18 @@ func passDeadlines(ctx context.Context, p *passage) error {
 	if err != nil {
 		return err
 	}
-	resp, err := p.clients[p.protocol].Do(r)
-	if err == nil {
-		_ = resp.Body.Close() // what comes after the deadline doesn't matter
-	}
-	return errors.Join(result(ctx), p.quiet())
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		resp, err := p.clients[p.protocol].Do(r)
+		if err == nil {
+			_ = resp.Body.Close() // what comes after the deadline doesn't matter
+		}
+	}()
+	err = result(ctx)
+	_ = end.Close() // a pipe's never fails
+	<-asked
+	return errors.Join(err, p.quiet())
 }
 
 func passFullDuplex(ctx context.Context, p *passage) error {
@@ -276,7 +302,7 @@ func passFullDuplex(ctx context.Context, p *passage) error {
 			return err
 		}
 		if err := rc.Flush(); err != nil {
-			return fmt.Errorf("Flush: %w", err)
+			return fmt.Errorf("flushing: %w", err)
 		}
 		if _, err := io.Copy(w, r.Body); err != nil {
 			return fmt.Errorf("copying the body to the response: %w", err)
@@ -285,6 +311,8 @@ func passFullDuplex(ctx context.Context, p *passage) error {
 	})
 	body, end := io.Pipe()
 	defer end.Close()
+	// A client waits for the body that it sends, though its request was given up.
+	defer context.AfterFunc(ctx, func() { _ = end.Close() })()
 	r, err := p.request(ctx, http.MethodPost, "/", body)
 	if err != nil {
 		return err
@@ -327,7 +355,7 @@ func passInformational(ctx context.Context, p *passage) error {
 			return nil
 		},
 	})
-	a, err := p.get(ctx, http.MethodGet, "/")
+	a, err := p.get(ctx, http.MethodGet)
 	if err != nil {
 		return err
 	}
@@ -344,13 +372,13 @@ func passTrailers(ctx context.Context, p *passage) error {
 			return err
 		}
 		if err := http.NewResponseController(w).Flush(); err != nil {
-			return fmt.Errorf("Flush: %w", err)
+			return fmt.Errorf("flushing: %w", err)
 		}
 		w.Header().Set("X-Declared", "1")
 		w.Header().Set(http.TrailerPrefix+"X-Late", "2")
 		return nil
 	})
-	a, err := p.get(ctx, http.MethodGet, "/")
+	a, err := p.get(ctx, http.MethodGet)
 	if err != nil {
 		return err
 	}
@@ -372,7 +400,7 @@ func passHead(ctx context.Context, p *passage) error {
 			_, _ = io.WriteString(w, written) // net/http says that there is no body
 			return nil
 		})
-		a, err := p.get(ctx, http.MethodHead, "/")
+		a, err := p.get(ctx, http.MethodHead)
 		if err != nil {
 			return err
 		}
@@ -433,7 +461,7 @@ func (p *passage) breaks(ctx context.Context, begun bool, value any) (*answer, e
 		}
 		panic(value)
 	})
-	return p.get(ctx, http.MethodGet, "/")
+	return p.get(ctx, http.MethodGet)
 }
 
 func passAbort(ctx context.Context, p *passage) error {
@@ -497,7 +525,7 @@ func passClientGone(ctx context.Context, p *passage) error {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		_, _ = p.get(gone, http.MethodGet, "/") // it is broken off
+		_, _ = p.get(gone, http.MethodGet) // it is broken off
 	}()
 	defer func() { <-sent }()
 	select {
@@ -510,7 +538,7 @@ func passClientGone(ctx context.Context, p *passage) error {
 	return result(context.WithoutCancel(ctx))
 }
 
-func passConcurrent(ctx context.Context, p *passage) error {
+func passConcurrent(_ context.Context, p *passage) error {
 	var reached atomic.Int64
 	f := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		reached.Add(1)
@@ -524,7 +552,7 @@ func passConcurrent(ctx context.Context, p *passage) error {
 		_, _ = w.Write(bytes.ToUpper(body)) // the client looks at it
 	})
 	p.inner.Store(&f)
-	err := p.k.together(concurrency, "the exchange", func(ctx context.Context, i int) error {
+	err := p.k.together("the exchange", func(ctx context.Context, i int) error {
 		path, body := "/"+strconv.Itoa(i), fmt.Sprintf("body %d", i)
 		r, err := p.request(ctx, http.MethodPost, path, strings.NewReader(body))
 		if err != nil {
@@ -543,15 +571,15 @@ func passConcurrent(ctx context.Context, p *passage) error {
 }
 
 func passHijack(k *kit) error {
-	p, err := k.passage(protocols[0])
+	c, err := k.chain()
 	if err != nil {
 		return err
 	}
-	return k.within("the exchange", func(ctx context.Context) error {
+	return c.passes(protocols[0], func(ctx context.Context, p *passage) error {
 		result := p.answer(func(w http.ResponseWriter, _ *http.Request) error {
 			conn, rw, err := http.NewResponseController(w).Hijack()
 			if err != nil {
-				return fmt.Errorf("Hijack: %w", err)
+				return fmt.Errorf("hijacking: %w", err)
 			}
 			defer conn.Close()
 			if _, err := io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: probe\r\n\r\n"); err != nil {
@@ -580,25 +608,25 @@ func passHijack(k *kit) error {
 		}
 		resp, err := http.ReadResponse(rd, r)
 		if err != nil {
-			return errors.Join(fmt.Errorf("reading the answer: %w", err), result(ctx))
+			return fmt.Errorf("reading the answer: %w", err)
 		}
 		defer resp.Body.Close()
 		if resp.StatusCode != http.StatusSwitchingProtocols {
-			return errors.Join(fmt.Errorf("the status is %d, want 101", resp.StatusCode), result(ctx))
+			return fmt.Errorf("the status is %d, want 101", resp.StatusCode)
 		}
 		if _, err := io.WriteString(conn, "ping\n"); err != nil {
 			return err
 		}
 		// To its end: nothing may be written behind the handler's back.
 		if err := reads(rd, "PING\n"); err != nil {
-			return errors.Join(fmt.Errorf("the hijacked connection: %w", err), result(ctx))
+			return fmt.Errorf("the hijacked connection: %w", err)
 		}
 		return errors.Join(result(ctx), p.quiet())
 	})
 }
 
 func passReadFrom(k *kit) error {
-	p, err := k.passage(protocols[0])
+	c, err := k.chain()
 	if err != nil {
 		return err
 	}
@@ -607,7 +635,7 @@ func passReadFrom(k *kit) error {
 	if err := os.WriteFile(name, make([]byte, size), 0o600); err != nil {
 		return err
 	}
-	return k.within("the exchange", func(ctx context.Context) error {
+	return c.passes(protocols[0], func(ctx context.Context, p *passage) error {
 		result := p.answer(func(w http.ResponseWriter, r *http.Request) error {
 			f, err := os.Open(name)
 			if err != nil {
@@ -617,7 +645,7 @@ func passReadFrom(k *kit) error {
 			http.ServeContent(w, r, "file", time.Time{}, f)
 			return nil
 		})
-		a, err := p.get(ctx, http.MethodGet, "/")
+		a, err := p.get(ctx, http.MethodGet)
 		if err != nil {
 			return err
 		}
@@ -677,7 +705,12 @@ func passContext(k *kit) error {
 	if err != nil {
 		return err
 	}
-	h := wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	h := wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-r.Context().Done():
+		case <-k.over:
+		}
+	}))
 	return k.ends(func(ctx context.Context) error {
 		return k.direct(ctx, h, "/")
 	})
@@ -702,7 +735,7 @@ func (k *kit) ends(f func(ctx context.Context) error) error {
 // direct calls a handler without a connection, for a POST of which no body comes. What is answered to
 // nobody doesn't matter, nor that it is cut.
 func (k *kit) direct(ctx context.Context, h http.Handler, path string) error {
-	r := httptest.NewRequestWithContext(ctx, http.MethodPost, path, &stalled{ctx: ctx})
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, path, &stalled{ctx})
 	if k.request != nil {
 		k.request(r)
 	}

@@ -2,6 +2,7 @@ package registrytest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -149,7 +150,9 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 		return err
 	case <-ctx.Done():
 		err := s.Shutdown(context.WithoutCancel(ctx))
-		<-served
+		if closed := <-served; !errors.Is(closed, http.ErrServerClosed) {
+			return closed
+		}
 		return err
 	}
 }

@@ -73,7 +73,7 @@ func reporterConcurrent(k *kit) error {
 		return err
 	}
 	shared := incident()
-	return k.together(concurrency, "Report", func(ctx context.Context, _ int) error {
+	return k.together("Report", func(ctx context.Context, _ int) error {
 		return reporter.Report(ctx, shared)
 	})
 }

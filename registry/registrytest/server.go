@@ -97,6 +97,7 @@ func (s *serving) over() error {
 			s.returned <- err
 			return err
 		case <-ctx.Done():
+			s.k.hangs.Store(true)
 			return errors.New("ServeFunc doesn't return")
 		}
 	})
@@ -142,11 +143,11 @@ func (s *serving) echoes(ctx context.Context, path, body string) error {
 }
 
 func serverServes(k *kit) error {
-	serve, err := product[registry.ServeFunc](k)
-	if err != nil {
-		return err
-	}
 	for _, network := range []string{"tcp", "unix"} {
+		serve, err := product[registry.ServeFunc](k)
+		if err != nil {
+			return err
+		}
 		s, err := k.serving(serve, network, echo)
 		if err != nil {
 			return err
@@ -215,7 +216,7 @@ func serverConcurrent(k *kit) error {
 	if err != nil {
 		return err
 	}
-	return k.together(concurrency, "the exchange", func(ctx context.Context, i int) error {
+	return k.together("the exchange", func(ctx context.Context, i int) error {
 		return s.echoes(ctx, "/"+strconv.Itoa(i), fmt.Sprintf("body %d", i))
 	})
 }
@@ -308,7 +309,10 @@ func serverClientGone(k *kit) error {
 		}
 		cancel()
 		select {
-		case <-h.ended:
+		case err := <-h.ended:
+			if err == nil {
+				return errors.New("the handler ended by itself")
+			}
 			return nil
 		case <-ctx.Done():
 			close(h.release)
@@ -423,6 +427,12 @@ func serverRefuses(k *kit) error {
 			defer close(asked)
 			_, _ = s.ask(asking, http.MethodGet, "/late", "") // the handler tells
 		}()
+		timer := time.NewTimer(50 * time.Millisecond)
+		defer timer.Stop()
+		select {
+		case <-asked: // refused, as it should be
+		case <-timer.C:
+		}
 		close(h.release)
 		err = errors.Join(<-answered, s.over())
 		cancel()
