@@ -1,0 +1,300 @@
+package cgi
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stackd/stackd/registry/failure"
+	"github.com/stackd/stackd/registry/resource"
+)
+
+// factory makes scripts, which share its limit on processes.
+type factory struct {
+	cfg     Config
+	log     *slog.Logger
+	program string   // command's, empty for the file itself
+	env     []string // what does not depend on the script
+	slots   chan struct{}
+}
+
+// script answers the requests for one file.
+type script struct {
+	factory *factory
+	file    *resource.File
+	path    string   // on disk
+	env     []string // what does not depend on the request
+}
+
+func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	err := s.serve(w, r)
+	if _, gone := errors.AsType[*writeError](err); gone {
+		panic(http.ErrAbortHandler) // nobody is left to tell
+	}
+	failure.Report(r, err)
+}
+
+// serve runs the script for r. An error is for the catcher, whether or not the response has begun.
+func (s *script) serve(w http.ResponseWriter, r *http.Request) error {
+	cfg := &s.factory.cfg
+	if m := resource.Key.Get(r); m != nil && strings.ContainsRune(m.PathInfo, 0) {
+		return failure.WithStatus(errors.New("the path has a NUL; no environment variable can hold it"), http.StatusBadRequest)
+	}
+	var stdin *os.File // nil for an empty input
+	length := r.ContentLength
+	if length < 0 && r.Body != nil {
+		var err error
+		if stdin, length, err = spool(r.Body, int64(cfg.MaxSpool)); err != nil {
+			return err
+		}
+	}
+	if err := s.factory.acquire(r.Context()); err != nil {
+		if stdin != nil {
+			_ = stdin.Close()
+		}
+		if errors.Is(err, errBusy) {
+			w.Header().Set("Retry-After", strconv.Itoa(int(max(1, cfg.QueueTimeout.Round(time.Second).Seconds()))))
+		}
+		return err
+	}
+	defer s.factory.release()
+
+	var feed *feeder
+	response := http.NewResponseController(w)
+	if stdin == nil && length > 0 {
+		in, out, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		stdin, feed = in, newFeeder(r.Body, out, response)
+		// Otherwise net/http throws away the rest of the body at the first byte of the answer. Who doesn't know
+		// the method needs none.
+		_ = response.EnableFullDuplex()
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	p, err := start(ctx, cancel, s.command(r, stdin, length), cfg.Timeout, cfg.KillDelay)
+	if stdin != nil {
+		_ = stdin.Close() // the script has its own
+	}
+	if err != nil {
+		if feed != nil {
+			_ = feed.stdin.Close()
+		}
+		return s.notStarted(err)
+	}
+	if feed != nil {
+		p.feeder = feed
+		p.running.Go(func() { feed.run(p) })
+	}
+	err = s.answer(w, r, response, p)
+	patience := cfg.Timeout
+	if err != nil {
+		patience = drain // one that ends badly says more by its exit status than by its output
+	}
+	byItself := !errors.Is(err, errTimeout) && p.await(patience)
+	if err == nil && !byItself {
+		err = fault(errTimeout)
+	}
+	if ctx.Err() != nil {
+		err, byItself = context.Cause(ctx), false
+	}
+	p.end(err)
+	if byItself {
+		return s.verdict(r, p, err, p.exit)
+	}
+	return s.verdict(r, p, err, nil)
+}
+
+// command is the script as a process, not started.
+func (s *script) command(r *http.Request, stdin *os.File, length int64) *exec.Cmd {
+	cmd := &exec.Cmd{Path: s.path, Args: []string{s.path}}
+	if s.factory.program != "" {
+		cmd.Path, cmd.Args = s.factory.program, s.factory.cfg.Command
+	}
+	cmd.Dir = filepath.Dir(s.path)
+	cmd.Env = s.environment(r, length)
+	if stdin != nil {
+		cmd.Stdin = stdin
+	}
+	return cmd
+}
+
+func (s *script) notStarted(err error) error {
+	if _, gone := fs.Stat(s.file.FS, s.file.Name); errors.Is(gone, fs.ErrNotExist) {
+		return failure.WithStatus(fmt.Errorf("%s is gone: %w", s.file.Name, err), http.StatusNotFound)
+	}
+	return fault(fmt.Errorf("%s: it can't be started: %w", s.file.Name, err))
+}
+
+// fault gives an error of the script its status.
+func fault(err error) error {
+	if errors.Is(err, errTimeout) {
+		return failure.WithStatus(err, http.StatusGatewayTimeout)
+	}
+	return failure.WithStatus(err, http.StatusBadGateway)
+}
+
+// answer passes on what the script writes.
+func (s *script) answer(w http.ResponseWriter, r *http.Request, response *http.ResponseController, p *process) error {
+	out := bufio.NewReaderSize(&p.stdout, 32<<10)
+	a, err := readAnswer(out, int(s.factory.cfg.MaxHeader))
+	if err != nil {
+		return fault(err)
+	}
+	b := &body{w: w, response: response, left: a.length}
+	if a.bodyless(r.Method) {
+		b.left = -1
+		_, err = io.Copy(io.Discard, out)
+	} else {
+		_, err = out.Peek(1)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fault(err)
+	}
+	if err != nil || a.bodyless(r.Method) {
+		// All is said, and nothing was sent: if the script ends badly the catcher can still answer.
+		if !p.await(s.factory.cfg.Timeout) {
+			return fault(errTimeout)
+		}
+		if p.exit != nil || b.left > 0 {
+			return b.complete()
+		}
+	}
+	h := w.Header()
+	for name, values := range a.fields {
+		if name == "Set-Cookie" || name == "Vary" {
+			h[name] = append(h[name], values...)
+		} else {
+			h[name] = values
+		}
+	}
+	if a.fields["Content-Type"] == nil {
+		h["Content-Type"] = nil // it isn't guessed
+	}
+	if p.feeder != nil && !p.feeder.whole.Load() && r.ProtoMajor == 1 {
+		h.Set("Connection", "close") // the script may never read the rest of the body
+	}
+	w.WriteHeader(a.status)
+	if a.bodyless(r.Method) {
+		return nil
+	}
+	if _, err := out.WriteTo(b); err != nil {
+		return fault(err)
+	}
+	return b.complete()
+}
+
+// body passes the body on as it comes.
+type body struct {
+	w        io.Writer
+	response *http.ResponseController
+	left     int64 // -1 when the length is unknown
+}
+
+func (b *body) Write(data []byte) (int, error) {
+	if b.left >= 0 {
+		if b.left -= int64(len(data)); b.left < 0 {
+			b.left = 0
+			return 0, errors.New("the body is longer than its Content-Length")
+		}
+	}
+	n, err := b.w.Write(data)
+	if err == nil {
+		err = b.response.Flush()
+	}
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return n, &writeError{err}
+	}
+	return n, nil
+}
+
+// complete says whether all of the body came.
+func (b *body) complete() error {
+	if b.left > 0 {
+		return fault(fmt.Errorf("the body ends %d bytes before its Content-Length", b.left))
+	}
+	return nil
+}
+
+// writeError says that the client doesn't take the response.
+type writeError struct{ error }
+
+func (e *writeError) Unwrap() error { return e.error }
+
+// verdict says how it went, after the script has ended. Exit is how it did, unless it was
+// made to.
+func (s *script) verdict(r *http.Request, p *process, err, exit error) error {
+	if err == nil && exit == nil || r.Context().Err() != nil {
+		s.logStderr(r.Context(), &p.stderr)
+		return err
+	}
+	switch {
+	case err == nil:
+		err = fault(exit)
+	case exit != nil:
+		err = failure.WithStatus(fmt.Errorf("%w (%w)", err, exit), failure.Status(err))
+	}
+	return &scriptError{error: err, name: s.file.Name, stderr: p.stderr.String()}
+}
+
+func (s *script) logStderr(ctx context.Context, stderr *tail) {
+	for line := range strings.Lines(stderr.String()) {
+		line = strings.TrimRight(line, "\r\n")
+		s.factory.log.WarnContext(ctx, "script wrote to standard error", "script", s.file.Name, "line", line)
+	}
+}
+
+// scriptError is what went wrong with a script.
+type scriptError struct {
+	error
+	name   string
+	stderr string
+}
+
+func (e *scriptError) Error() string { return e.name + ": " + e.error.Error() }
+
+func (e *scriptError) Unwrap() error { return e.error }
+
+// Details returns what the script wrote to its standard error.
+func (e *scriptError) Details() []failure.Detail {
+	if e.stderr == "" {
+		return nil
+	}
+	return []failure.Detail{{Title: "standard error of " + e.name, Text: e.stderr}}
+}
+
+// errBusy says that too many scripts are running.
+var errBusy = errors.New("max_processes scripts were running for as long as queue_timeout")
+
+// acquire waits until another script may run. Who got in calls release.
+func (f *factory) acquire(ctx context.Context) error {
+	select {
+	case f.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(f.cfg.QueueTimeout)
+	defer timer.Stop()
+	select {
+	case f.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return failure.WithStatus(errBusy, http.StatusServiceUnavailable)
+	}
+}
+
+func (f *factory) release() { <-f.slots }
