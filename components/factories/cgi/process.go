@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"sync"
@@ -110,6 +111,14 @@ func (p *process) end(cause error) {
 	}
 	p.running.Wait()
 	p.closePipes()
+}
+
+// announceClose says in the header that the connection will be closed, as it must be when the rest of the
+// request's body may never be read. A client that isn't told sends its next request into it.
+func (p *process) announceClose(h http.Header, r *http.Request) {
+	if p.feeder != nil && !p.feeder.whole.Load() && r.ProtoMajor == 1 {
+		h.Set("Connection", "close")
+	}
 }
 
 func (p *process) closePipes() {

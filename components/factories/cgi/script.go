@@ -111,6 +111,7 @@ func (s *script) serve(w http.ResponseWriter, r *http.Request) error {
 		err, byItself = context.Cause(ctx), false
 	}
 	p.end(err)
+	p.announceClose(w.Header(), r) // for the catcher's response, if there is to be one
 	if byItself {
 		return s.verdict(r, p, err, p.exit)
 	}
@@ -183,9 +184,7 @@ func (s *script) answer(w http.ResponseWriter, r *http.Request, response *http.R
 	if a.fields["Content-Type"] == nil {
 		h["Content-Type"] = nil // it isn't guessed
 	}
-	if p.feeder != nil && !p.feeder.whole.Load() && r.ProtoMajor == 1 {
-		h.Set("Connection", "close") // the script may never read the rest of the body
-	}
+	p.announceClose(h, r)
 	w.WriteHeader(a.status)
 	if a.bodyless(r.Method) {
 		return nil
