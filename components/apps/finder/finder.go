@@ -81,6 +81,7 @@ func init() { registry.Register(Component) }
 var Component = registry.App[Config]{
 	Name: "finder",
 	Default: Config{
+		Root:       "site",
 		Index:      []string{"index"},
 		Extensions: []string{".html", ".htm"},
 		PathInfo:   true,
@@ -103,7 +104,8 @@ var Component = registry.App[Config]{
 
 // Config says where files are, and what becomes of them.
 type Config struct {
-	// Root is the folder with the site. Nothing outside of it is ever served.
+	// Root is the folder with the site, by default the folder site beside the stack file. Nothing
+	// outside of it is ever served.
 	Root registry.Path `yaml:"root" validate:"required"`
 	// Index are the names of the file that stands for its folder, the first one that exists
 	// being taken. A name without an extension is tried with each of extensions.
@@ -163,15 +165,15 @@ func (c Config) Validate() error {
 	}
 	for _, ext := range slices.Sorted(maps.Keys(c.Types)) {
 		if !isExtension(ext) {
-			wrong("types."+ext, "is for %q; it must be for an extension such as .foo", ext)
+			wrong("types["+ext+"]", "is for %q; it must be for an extension such as .foo", ext)
 		}
 		if _, _, err := mime.ParseMediaType(c.Types[ext]); err != nil || strings.ContainsAny(c.Types[ext], "\r\n") {
-			wrong("types."+ext, "is %q; it must be a MIME type such as text/html; charset=utf-8", c.Types[ext])
+			wrong("types["+ext+"]", "is %q; it must be a MIME type such as text/html; charset=utf-8", c.Types[ext])
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.Factories)) {
 		if kindOfKey(key) == badKey {
-			wrong("factories."+key, "is for %q; it must be for an extension (.html), a MIME type (text/html, text/*), #! or *", key)
+			wrong("factories["+key+"]", "is for %q; it must be for an extension (.html), a MIME type (text/html, text/*), #! or *", key)
 		}
 	}
 	return errors.Join(errs...)

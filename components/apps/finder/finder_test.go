@@ -1169,8 +1169,8 @@ func TestSettings(t *testing.T) {
 		{
 			"types", func(c *Config) { c.Types = map[string]string{"foo": "text/x-foo", ".bar": "no type; at all"} },
 			[]string{
-				`types..bar is "no type; at all"; it must be a MIME type such as text/html; charset=utf-8`,
-				`types.foo is for "foo"; it must be for an extension such as .foo`,
+				`types[.bar] is "no type; at all"; it must be a MIME type such as text/html; charset=utf-8`,
+				`types[foo] is for "foo"; it must be for an extension such as .foo`,
 			},
 		},
 		{
@@ -1181,12 +1181,12 @@ func TestSettings(t *testing.T) {
 				}
 			},
 			[]string{
-				`factories. is for ""; it must be for an extension (.html), a MIME type (text/html, text/*), #! or *`,
-				`factories.*/* is for "*/*"; it must be for an extension (.html), a MIME type (text/html, text/*), #! or *`,
-				`factories.. is for "."; it must be for an extension (.html), a MIME type (text/html, text/*), #! or *`,
-				`factories..tar.gz is for ".tar.gz"; it must be for an extension (.html), a MIME type (text/html, text/*), #! or *`,
-				`factories.a/b; c=d is for "a/b; c=d"; it must be for an extension (.html), a MIME type (text/html, text/*), #! or *`,
-				`factories.php is for "php"; it must be for an extension (.html), a MIME type (text/html, text/*), #! or *`,
+				`factories[] is for ""; it must be for an extension (.html), a MIME type (text/html, text/*), #! or *`,
+				`factories[*/*] is for "*/*"; it must be for an extension (.html), a MIME type (text/html, text/*), #! or *`,
+				`factories[.] is for "."; it must be for an extension (.html), a MIME type (text/html, text/*), #! or *`,
+				`factories[.tar.gz] is for ".tar.gz"; it must be for an extension (.html), a MIME type (text/html, text/*), #! or *`,
+				`factories[a/b; c=d] is for "a/b; c=d"; it must be for an extension (.html), a MIME type (text/html, text/*), #! or *`,
+				`factories[php] is for "php"; it must be for an extension (.html), a MIME type (text/html, text/*), #! or *`,
 			},
 		},
 	}

@@ -12,6 +12,7 @@
 package respond
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -38,9 +39,11 @@ var Component = registry.App[Config]{
 type Config struct {
 	// Status is the status to answer with.
 	Status int `yaml:"status" validate:"min=200,max=599"`
-	// Body is the text to answer with. With status 204, 205 or 304 it must be empty.
+	// Body is the text to answer with. When it is empty the status' own words are, such as
+	// "Not Found", and nothing with a status that has no body: 204, 205 and 304. With these it must
+	// be empty.
 	Body string `yaml:"body"`
-	// Type is the Content-Type of the body; it isn't sent when the body is empty.
+	// Type is the Content-Type of the body; it isn't sent without one.
 	Type string `yaml:"type" validate:"required"`
 	// Headers are further header fields, such as Retry-After or Location. Content-Type and
 	// Content-Length follow from type and body and can't be set here.
@@ -74,7 +77,7 @@ func (c Config) Validate() error {
 			problem = "is there twice, in other letters; it must be there once"
 		}
 		if problem != "" {
-			errs = append(errs, &registry.SettingError{Setting: "headers." + name, Problem: problem})
+			errs = append(errs, &registry.SettingError{Setting: "headers[" + name + "]", Problem: problem})
 		}
 		first[key] = name
 	}
@@ -86,6 +89,9 @@ func bodyless(status int) bool {
 }
 
 func build(_ *registry.Env, cfg Config) (http.Handler, error) {
+	if cfg.Body == "" && !bodyless(cfg.Status) {
+		cfg.Body = cmp.Or(http.StatusText(cfg.Status), strconv.Itoa(cfg.Status)) + "\n"
+	}
 	a := &answer{status: cfg.Status, body: []byte(cfg.Body)}
 	for name, value := range cfg.Headers {
 		a.header = append(a.header, field{http.CanonicalHeaderKey(name), []string{value}})

@@ -55,9 +55,16 @@ func TestResponse(t *testing.T) {
 		body   string
 	}{
 		{
-			name:   "the defaults are an empty 200",
+			name:   "without a body the status speaks for itself",
 			status: 200,
-			header: map[string]string{"Content-Length": "0", "Content-Type": ""},
+			header: map[string]string{"Content-Length": "3", "Content-Type": "text/plain; charset=utf-8"},
+			body:   "OK\n",
+		},
+		{
+			name:   "a status without words is its number",
+			cfg:    func(c *Config) { c.Status = 299 },
+			status: 299,
+			body:   "299\n",
 		},
 		{
 			name:   "a body has a type and a length",
@@ -95,7 +102,8 @@ func TestResponse(t *testing.T) {
 			name:   "a redirect",
 			cfg:    func(c *Config) { c.Status, c.Headers = 301, map[string]string{"Location": "/new/"} },
 			status: 301,
-			header: map[string]string{"Location": "/new/", "Content-Length": "0"},
+			header: map[string]string{"Location": "/new/"},
+			body:   "Moved Permanently\n",
 		},
 		{
 			name:   "204 has no Content-Length",
@@ -166,10 +174,10 @@ func TestSettings(t *testing.T) {
 				c.Headers = map[string]string{"a b": "", "content-length": "7", "X-A": "1", "X-B": "1\n", "x-a": "2"}
 			},
 			[]string{
-				"headers.X-B has a control character; it must be one line of text",
-				`headers.a b has the name "a b"; it must be letters, digits and hyphens`,
-				"headers.content-length is set; it must be left to stackd",
-				"headers.x-a is there twice, in other letters; it must be there once",
+				"headers[X-B] has a control character; it must be one line of text",
+				`headers[a b] has the name "a b"; it must be letters, digits and hyphens`,
+				"headers[content-length] is set; it must be left to stackd",
+				"headers[x-a] is there twice, in other letters; it must be there once",
 			},
 		},
 	}

@@ -93,7 +93,10 @@ func (d *data) parseForm() (url.Values, error) {
 		return nil, failure.WithStatus(err, http.StatusRequestEntityTooLarge)
 	}
 	if err != nil {
-		return nil, failure.WithStatus(fmt.Errorf("form: %w", err), http.StatusBadRequest)
+		if failure.Status(err) == http.StatusInternalServerError { // whoever read it doesn't know better
+			err = failure.WithStatus(err, http.StatusBadRequest)
+		}
+		return nil, fmt.Errorf("form: %w", err)
 	}
 	if d.r.PostForm == nil {
 		return url.Values{}, nil

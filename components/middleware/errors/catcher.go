@@ -138,6 +138,10 @@ func (q *request) left(f failure.Failure) bool {
 	if !errors.Is(context.Cause(q.r.Context()), context.Canceled) {
 		return false
 	}
+	// A body that stalls ends the context, too, but its client is there to be told.
+	if failure.Status(f.Err) == http.StatusRequestTimeout && !q.Committed() {
+		return false
+	}
 	if q.Committed() && !f.Panic {
 		return true // it couldn't write, or read the rest of the request
 	}

@@ -1,0 +1,108 @@
+// Package cmd holds the commands of stackd.
+//
+// They work on the components compiled into the program, so a program with others is a
+// main function that imports these and calls [Main].
+//
+// The exit status is 0 for success, 1 for a problem with what the command was asked
+// about, such as a stack file with faults, and 2 for a command line that can't be
+// understood.
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/stackfile"
+)
+
+// defaultFile is the stack file that stackd runs when none is named.
+const defaultFile = "stack.yaml"
+
+// Exit statuses.
+const (
+	exitGood    = 0
+	exitProblem = 1
+	exitUsage   = 2
+)
+
+// Main runs the command that the arguments ask for, and returns the exit status. It uses the
+// components that registered themselves, the standard streams, and signals.
+func Main(args []string) int {
+	p := &program{registry: registry.Compiled(), out: os.Stdout, err: os.Stderr}
+	root := p.root()
+	root.SetArgs(args)
+	root.SetOut(p.out)
+	root.SetErr(p.err)
+	err := root.Execute()
+	if err == nil {
+		return exitGood
+	}
+	if done, ok := errors.AsType[*failed](err); ok {
+		if done.error != nil {
+			fmt.Fprintf(p.err, "stackd: %s\n", done)
+		}
+		return exitProblem
+	}
+	fmt.Fprintf(p.err, "stackd: %s\nrun stackd --help for the commands\n", err)
+	return exitUsage
+}
+
+// program is what the commands share.
+type program struct {
+	registry *registry.Registry
+	out, err io.Writer
+}
+
+// failed is the error of a command that was understood. A nil error in it means that
+// everything was said.
+type failed struct{ error }
+
+func (p *program) root() *cobra.Command {
+	run := p.run()
+	root := &cobra.Command{
+		Use:   "stackd",
+		Short: "A web server that you assemble from a stack file",
+		Long: `stackd serves what a stack file describes: servers, middleware and an app, each
+a component with a name, in the order in which a request meets them.
+
+Without a command it runs ./stack.yaml.`,
+		Args:          cobra.NoArgs,
+		RunE:          run.RunE,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.Flags().AddFlagSet(run.Flags())
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(run, p.check(), p.explain(), p.list(), p.doc(), p.version())
+	return root
+}
+
+// wants says in words how many arguments a command takes; most is -1 for any number.
+func wants(least, most int, text string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < least || most >= 0 && len(args) > most {
+			return fmt.Errorf("%s; it got %d arguments", text, len(args))
+		}
+		return nil
+	}
+}
+
+// problems prints the problems of a stack file, with the lines if people are looking.
+func (p *program) problems(w io.Writer, err error) {
+	ps, ok := errors.AsType[stackfile.Problems](err)
+	if !ok {
+		fmt.Fprintln(w, err)
+		return
+	}
+	for _, problem := range ps {
+		fmt.Fprintln(w, problem)
+		if isTerminal(w) {
+			fmt.Fprint(w, problem.Excerpt())
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package cmd
+
+import (
+	"fmt"
+	"runtime/debug"
+	"text/tabwriter"
+
+	"github.com/agnivade/levenshtein"
+	"github.com/spf13/cobra"
+
+	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/schema"
+)
+
+func (p *program) list() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the components, by kind, with what each is for",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+			var kind registry.Kind
+			for _, d := range p.registry.All() {
+				if d.Kind != kind {
+					if kind != "" {
+						fmt.Fprintln(w)
+					}
+					kind = d.Kind
+					fmt.Fprintf(w, "%s\n", kind)
+				}
+				fmt.Fprintf(w, "  %s\t%s\n", d.Name, schema.Synopsis(d))
+			}
+			return w.Flush()
+		},
+	}
+}
+
+func (p *program) doc() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doc NAME",
+		Short: "Print the manual of a component",
+		Args:  wants(1, 1, "doc wants the name of a component; stackd list names them"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			found := p.registry.Named(args[0])
+			if len(found) == 0 {
+				return &failed{fmt.Errorf("there is no component %q%s", args[0], p.suggest(args[0]))}
+			}
+			for i, d := range found {
+				if i > 0 {
+					fmt.Fprintln(p.out)
+				}
+				fmt.Fprint(p.out, schema.Component(d))
+			}
+			return nil
+		},
+	}
+}
+
+// suggest returns what name was probably meant to be, or where to look.
+func (p *program) suggest(name string) string {
+	best, distance := "", len(name)/3+1
+	for _, d := range p.registry.All() {
+		if n := levenshtein.ComputeDistance(name, d.Name); n <= distance {
+			best, distance = d.Name, n-1
+		}
+	}
+	if best == "" {
+		return "; stackd list names them"
+	}
+	return fmt.Sprintf("; did you mean %q?", best)
+}
+
+func (p *program) version() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version of stackd and of Go",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			info, ok := debug.ReadBuildInfo()
+			if !ok {
+				return &failed{fmt.Errorf("this program was built without build information")}
+			}
+			version, revision := info.Main.Version, ""
+			for _, s := range info.Settings {
+				if s.Key == "vcs.revision" {
+					revision = " " + s.Value
+				}
+			}
+			fmt.Fprintf(p.out, "stackd %s%s %s\n", version, revision, info.GoVersion)
+			return nil
+		},
+	}
+}

@@ -1,0 +1,120 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stackd/stackd/cmd/serve"
+	"github.com/stackd/stackd/stackfile"
+)
+
+func (p *program) run() *cobra.Command {
+	var level slog.Level
+	c := &cobra.Command{
+		Use:   "run [FILE]",
+		Short: "Serve a stack file, ./stack.yaml if none is named",
+		Long: `run serves a stack file, ./stack.yaml if none is named.
+
+It follows the file: when it changes, or a file that it depends on, or on SIGHUP,
+the new stack is built beside the old one and takes over between two requests. A
+file with problems changes nothing; they are logged. SIGINT and SIGTERM let
+the requests under way finish and stop; a second one stops at once.`,
+		Args: wants(0, 1, "run wants one stack file"),
+		RunE: func(c *cobra.Command, args []string) error {
+			file := defaultFile
+			if len(args) > 0 {
+				file = args[0]
+			}
+			return p.serve(c.Context(), file, newLogger(p.err, level))
+		},
+	}
+	c.Flags().TextVar(&level, "log-level", slog.LevelInfo, "least level logged: debug, info, warn or error")
+	return c
+}
+
+const noStackFile = `there is no %[1]s here. Name one (stackd run site.yaml), or begin with this
+%[1]s, which serves the files in this folder:
+
+  servers:
+    - {use: http, listen: "127.0.0.1:8080"}
+  stack:
+    - errors
+    - {use: finder, root: .}
+`
+
+// serve runs the file until it is told to stop.
+func (p *program) serve(ctx context.Context, file string, log *slog.Logger) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && file == defaultFile {
+		return &failed{fmt.Errorf(noStackFile, file)}
+	}
+	l := &loader{program: p, file: file, log: log}
+	err := serve.Run(ctx, serve.Options{Load: l.load, Logger: log})
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, new(stackfile.Problems)):
+		p.problems(p.err, err)
+		return &failed{}
+	}
+	return &failed{err}
+}
+
+// loader makes the generations of one stack file.
+type loader struct {
+	*program
+	file  string
+	log   *slog.Logger
+	stack *stackfile.Stack // the last one that was built
+}
+
+func (l *loader) load(ctx context.Context) (serve.Generation, error) {
+	plan, files, err := stackfile.Load(ctx, l.registry, l.file, stackfile.Options{})
+	if err != nil {
+		return serve.Generation{Watch: files}, l.refused(err)
+	}
+	stack, err := plan.Build(ctx, l.log, l.stack)
+	if err != nil {
+		return serve.Generation{Watch: files}, l.refused(err)
+	}
+	l.stack = stack
+	carried, all := stack.Carried()
+	l.log.Info("stack built", "file", l.file, "components", all, "carried over", carried)
+	deadlines := plan.Deadlines()
+	g := serve.Generation{
+		Handler:      stack,
+		Watch:        append(files, stack.Depends()...),
+		Close:        func() error { stack.Close(); return nil },
+		LoadTimeout:  deadlines.Build,
+		DrainTimeout: deadlines.Drain,
+		StopTimeout:  deadlines.Stop,
+	}
+	for _, s := range stack.Servers {
+		g.Servers = append(g.Servers, serve.Server{Name: s.Name, Address: string(s.Address), Mode: s.Mode, ID: s.ID, Serve: s.Serve})
+	}
+	return g, nil
+}
+
+// refused logs the problems of a reload, each by itself, and returns an error that counts
+// them. Those of the first load are left to be printed.
+func (l *loader) refused(err error) error {
+	ps, ok := errors.AsType[stackfile.Problems](err)
+	if !ok || l.stack == nil {
+		return err
+	}
+	for _, problem := range ps {
+		l.log.Error(problem.String())
+	}
+	if len(ps) == 1 {
+		return fmt.Errorf("%s has a problem", l.file)
+	}
+	return fmt.Errorf("%s has %d problems", l.file, len(ps))
+}

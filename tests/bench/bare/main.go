@@ -1,0 +1,71 @@
+// Command bare is what stackd is measured against: net/http with a handler that knows its only answer before it
+// is asked.
+//
+//	bare ADDRESS URL
+//
+// It fetches the URL once and from then on answers every request at ADDRESS with that header and body.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		panic(err)
+	}
+}
+
+// run serves until it is killed.
+func run(args []string) error {
+	if len(args) != 2 {
+		return errors.New("usage: bare ADDRESS URL")
+	}
+	answer, err := fetch(context.Background(), args[1])
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", args[0])
+	if err != nil {
+		return err
+	}
+	return http.Serve(l, answer) //nolint:gosec // without limits: they cost time, and this is the measure
+}
+
+// answer is the one response.
+type answer struct {
+	header http.Header
+	body   []byte
+}
+
+func fetch(ctx context.Context, url string) (*answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: the status is %s; it must be 200", url, resp.Status)
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Header.Del("Date") // net/http adds today's
+	return &answer{resp.Header, body}, err
+}
+
+func (a *answer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	for name, values := range a.header {
+		h[name] = values
+	}
+	w.Write(a.body)
+}
