@@ -1,0 +1,21 @@
+// Package standard registers the components that belong to stackd.
+//
+// A program imports it for that effect alone:
+//
+//	import _ "github.com/stackd/stackd/components/standard"
+package standard
+
+import (
+	// Each of these registers its component.
+	_ "github.com/stackd/stackd/components/apps/finder"
+	_ "github.com/stackd/stackd/components/apps/respond"
+	_ "github.com/stackd/stackd/components/factories/cgi"
+	_ "github.com/stackd/stackd/components/factories/static"
+	_ "github.com/stackd/stackd/components/factories/template"
+	_ "github.com/stackd/stackd/components/middleware/errors"
+	_ "github.com/stackd/stackd/components/middleware/session"
+	_ "github.com/stackd/stackd/components/reporters/log"
+	_ "github.com/stackd/stackd/components/servers/http"
+	_ "github.com/stackd/stackd/components/stores/memory"
+	_ "github.com/stackd/stackd/components/stores/sqlite"
+)

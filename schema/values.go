@@ -1,0 +1,235 @@
+package schema
+
+import (
+	"math"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stackd/stackd/registry"
+)
+
+// What the loader reads a text as, beside the numbers that YAML knows itself.
+const (
+	integerPattern  = `(0[xX](_?[0-9a-fA-F])+|0[bB](_?[01])+|0[oO]?(_?[0-7])+|0|[1-9](_?[0-9])*)`
+	floatPattern    = `^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$`
+	durationPattern = `(0|(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)`
+	sizePattern     = `([0-9]+|([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kKmMgGtT][iI]?)?[bB])`
+	addressPattern  = `^(unix:.+|(\[[^\[\]]*\]|[^:\[\]]*):[-+]?[0-9]{1,5})$`
+	urlPattern      = `^[A-Za-z][A-Za-z0-9+.-]*:.`
+)
+
+// value is what may be written for a setting of type t. Rows has those of the structs in it, whose names
+// begin with path. Null restores a default; in a list it is what the type has for nothing.
+func (b *builder) value(t *registry.Type, rules []registry.Rule, rows []row, path string) object {
+	switch t.Form {
+	case registry.FormStruct:
+		return b.structure(t, rows, path+".")
+	case registry.FormList:
+		o := object{{"type", []any{"array", "null"}}, {"items", b.value(t.Elem, t.ElemRules, rows, path+"[]")}}
+		return limit(o, rules, map[string]string{"min": "minItems", "max": "maxItems", "unique": "uniqueItems"})
+	case registry.FormMap:
+		o := object{{"type", []any{"object", "null"}}, {"additionalProperties", b.value(t.Elem, t.ElemRules, rows, path+".*")}}
+		return limit(o, rules, map[string]string{"min": "minProperties", "max": "maxProperties"})
+	case registry.FormRef:
+		if len(b.of(t.Kind)) == 0 {
+			return object{{"type", "null"}} // there is nothing that it could name
+		}
+		return anyOf(ref("reference."+string(t.Kind)), null())
+	}
+	forms := scalar(t, rules)
+	if len(forms) == 1 && forms[0][0].name == "type" && len(forms[0]) == 1 {
+		// Any text will do: one with an expansion, too.
+		return object{{"type", []any{"string", "number", "boolean", "null"}}}
+	}
+	all := make([]any, 0, len(forms)+2)
+	for _, f := range forms {
+		all = append(all, f)
+	}
+	return anyOf(append(all, ref(defExpansion), null())...)
+}
+
+func null() object { return object{{"type", "null"}} }
+
+// limit adds rules that JSON Schema has under other names.
+func limit(o object, rules []registry.Rule, keywords map[string]string) object {
+	for _, r := range rules {
+		switch keyword := keywords[r.Name]; keyword {
+		case "":
+		case "uniqueItems":
+			o = o.set(keyword, true)
+		default:
+			if n, err := strconv.ParseFloat(r.Arg, 64); err == nil {
+				o = o.set(keyword, n)
+			}
+		}
+	}
+	return o
+}
+
+// scalar returns the ways to write a value of a type that is neither a list nor a map.
+func scalar(t *registry.Type, rules []registry.Rule) []object {
+	var forms []object
+	if rule(rules, "omitempty") != nil {
+		forms = []object{{{"enum", []any{""}}}}
+		switch t.Form {
+		case registry.FormInt:
+			forms = []object{{{"enum", []any{0, "0"}}}}
+		case registry.FormDuration:
+			forms = []object{{{"enum", []any{0, "0", "0s"}}}}
+		}
+	}
+	if one := rule(rules, "oneof"); one != nil {
+		return append(forms, oneOf(t, strings.Fields(one.Arg)))
+	}
+	numeric := map[string]string{"min": "minimum", "max": "maximum"}
+	switch t.Form {
+	case registry.FormBool:
+		return []object{ref(defSwitch)}
+	case registry.FormInt:
+		number := object{{"type", "integer"}}
+		if bits := t.Go.Bits(); t.Go.Kind() == reflect.Uint16 || t.Go.Kind() == reflect.Uint32 {
+			if rule(rules, "min") == nil {
+				number = number.set("minimum", 0)
+			}
+			if rule(rules, "max") == nil {
+				number = number.set("maximum", math.Exp2(float64(bits))-1)
+			}
+		}
+		return append(forms, limit(number, rules, numeric), matching(signed(t, rules, integerPattern)))
+	case registry.FormFloat:
+		return append(forms, limit(object{{"type", "number"}}, rules, numeric), matching(floatPattern))
+	case registry.FormSize:
+		return append(forms, limit(object{{"type", "integer"}}, rules, numeric), matching(signed(t, rules, sizePattern)))
+	case registry.FormDuration:
+		forms = append(forms, matching(signed(t, rules, durationPattern)))
+		if admits(rules, 0) {
+			forms = append(forms, object{{"enum", []any{0}}})
+		}
+		return forms
+	case registry.FormAddress:
+		return append(forms, matching(addressPattern))
+	}
+	return append(forms, text(rules)...)
+}
+
+// text returns the ways to write a text. One that looks like a number needs no quotes.
+func text(rules []registry.Rule) []object {
+	o := object{{"type", "string"}}
+	if rule(rules, "required") != nil && rule(rules, "min") == nil {
+		o = o.set("minLength", 1)
+	}
+	o = limit(o, rules, map[string]string{"min": "minLength", "max": "maxLength"})
+	if r := rule(rules, "startswith"); r != nil {
+		o = o.set("pattern", "^"+regexp.QuoteMeta(r.Arg))
+	}
+	if rule(rules, "url") != nil {
+		o = o.set("pattern", urlPattern).set("format", "uri")
+	}
+	if len(o) == 1 {
+		return []object{o}
+	}
+	return []object{o, {{"type", []any{"number", "boolean"}}}}
+}
+
+func oneOf(t *registry.Type, values []string) object {
+	var all []any
+	for _, v := range values {
+		if n, err := strconv.Atoi(v); err == nil && t.Form == registry.FormInt {
+			all = append(all, n)
+		}
+		all = append(all, v)
+	}
+	return object{{"enum", all}}
+}
+
+func matching(pattern string) object { return object{{"type", "string"}, {"pattern", pattern}} }
+
+// signed is the pattern of a number after its sign, with that sign. When the rules refuse what is negative a
+// minus may stand before nothing but zeros.
+func signed(t *registry.Type, rules []registry.Rule, number string) string {
+	switch {
+	case t.Go.Kind() == reflect.Uint16 || t.Go.Kind() == reflect.Uint32:
+		return "^" + number + "$"
+	case admits(rules, -1):
+		return "^[-+]?" + number + "$"
+	}
+	return `^(\+?` + number + `|-[.0][.0_a-zA-Zµμ\s]*)$`
+}
+
+// admits reports whether the rule min lets n pass; of durations it is in nanoseconds.
+func admits(rules []registry.Rule, n float64) bool {
+	r := rule(rules, "min")
+	if r == nil {
+		return true
+	}
+	least, err := strconv.ParseFloat(r.Arg, 64)
+	if err != nil {
+		duration, _ := time.ParseDuration(r.Arg)
+		least = float64(duration)
+	}
+	return least <= n
+}
+
+// anyCase is a pattern for a word in upper, lower or mixed case. The dialect's regular expressions have no
+// flag for that.
+func anyCase(word string) string {
+	var b strings.Builder
+	for _, c := range word {
+		b.WriteString("[" + strings.ToUpper(string(c)) + string(c) + "]")
+	}
+	return b.String()
+}
+
+// written returns a value as JSON has what a stack file would write for it. Secrets are not
+// told.
+func written(t *registry.Type, v reflect.Value) (any, bool) {
+	switch t.Form {
+	case registry.FormSecret:
+		return nil, false
+	case registry.FormBool, registry.FormInt, registry.FormFloat:
+		return v.Interface(), true
+	case registry.FormSize:
+		if text := t.Format(v); strings.TrimLeft(text, "-0123456789") != "" {
+			return text, true
+		}
+		return v.Int(), true
+	case registry.FormDuration:
+		return t.Format(v), true
+	case registry.FormRef:
+		name := t.Format(v)
+		return name, name != ""
+	case registry.FormList:
+		list := []any{}
+		for i := range v.Len() {
+			if item, ok := written(t.Elem, v.Index(i)); ok {
+				list = append(list, item)
+			}
+		}
+		return list, true
+	case registry.FormMap:
+		entries := object{}
+		for _, key := range sortedKeys(v) {
+			if value, ok := written(t.Elem, v.MapIndex(key)); ok {
+				entries = entries.set(key.String(), value)
+			}
+		}
+		return entries, true
+	case registry.FormStruct:
+		fields := object{}
+		for _, f := range t.Fields {
+			if value, ok := written(f.Type, v.Field(f.Index)); ok {
+				fields = fields.set(f.Name, value)
+			}
+		}
+		return fields, true
+	}
+	return v.String(), true
+}
+
+func sortedKeys(v reflect.Value) []reflect.Value {
+	return slices.SortedFunc(slices.Values(v.MapKeys()), func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+}
