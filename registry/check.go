@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-playground/validator/v10"
 )
@@ -58,7 +59,6 @@ func (d *Definition) explain(b validator.FieldError) SettingError {
 	t := d.Settings.at(path)
 	value := reflect.ValueOf(b.Value())
 	is := "is " + t.Format(value)
-	sizes := map[Form]string{FormString: "characters", FormList: "entries", FormMap: "entries"}[t.Form]
 	var must string
 	switch b.Tag() {
 	case "required":
@@ -75,8 +75,8 @@ func (d *Definition) explain(b validator.FieldError) SettingError {
 			}
 		}
 		must = "be " + bound + arg
-		if sizes != "" {
-			is, must = fmt.Sprintf("has %d %s", value.Len(), sizes), "have "+bound+arg
+		if has := length(t.Form, value); has != "" {
+			is, must = "has "+has, "have "+bound+arg
 		}
 	case "oneof":
 		must = "be " + alternatives(strings.Fields(b.Param()))
@@ -88,6 +88,24 @@ func (d *Definition) explain(b validator.FieldError) SettingError {
 		must = "have no entry twice"
 	}
 	return SettingError{Setting: path, Problem: is + "; it must " + must}
+}
+
+// length says how long a value is, or "" for one that has no length.
+func length(form Form, value reflect.Value) string {
+	var n int
+	var one, many string
+	switch form {
+	case FormString:
+		n, one, many = utf8.RuneCountInString(value.String()), "character", "characters"
+	case FormList, FormMap:
+		n, one, many = value.Len(), "entry", "entries"
+	default:
+		return ""
+	}
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // alternatives joins words as a sentence does: a, b or c.
@@ -131,7 +149,7 @@ func validate(t *Type, v reflect.Value, path string) []SettingError {
 		for _, f := range t.Fields {
 			found = append(found, validate(f.Type, v.Field(f.Index), strings.TrimPrefix(path+"."+f.Name, "."))...)
 		}
-		if own, ok := v.Interface().(interface{ Validate() error }); ok {
+		if own, ok := reflect.TypeAssert[interface{ Validate() error }](v); ok {
 			found = append(found, flatten(own.Validate(), path)...)
 		}
 	case FormList:

@@ -16,18 +16,18 @@ import (
 // one of B, kB, MB, GB, TB (powers of 1000) and KiB, MiB, GiB, TiB (powers of 1024).
 type Size int64
 
-// units are in the order in which String tries them.
+// units are in the order in which String tries them, the largest first.
 var units = []struct {
 	name string
 	size int64
 }{
 	{"TiB", 1 << 40},
-	{"GiB", 1 << 30},
-	{"MiB", 1 << 20},
-	{"KiB", 1 << 10},
 	{"TB", 1e12},
+	{"GiB", 1 << 30},
 	{"GB", 1e9},
+	{"MiB", 1 << 20},
 	{"MB", 1e6},
+	{"KiB", 1 << 10},
 	{"kB", 1e3},
 	{"B", 1},
 }

@@ -212,7 +212,7 @@ func (ty *typer) typeOf(t reflect.Type, path string, top bool) *Type {
 
 func (ty *typer) compound(d *Type, path string, top bool) *Type {
 	t := d.Go
-	if ref, ok := reflect.New(t).Interface().(Reference); ok {
+	if ref, ok := reflect.TypeAssert[Reference](reflect.New(t)); ok {
 		d.Form, d.Kind = FormRef, ref.Kind()
 		if d.Kind == "" {
 			ty.faultf(path, "a Ref to %s; it must be to what a kind of component is built into", t)
