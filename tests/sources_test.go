@@ -129,6 +129,7 @@ var makers = map[string][]string{
 	"sync":                       {"OnceFunc", "OnceValue", "OnceValues"},
 	"text/template":              {"Must"},
 	module + "/registry/environ": {"NewKey"},
+	module + "/registry/failure": {"WithStatus"},
 }
 
 // changers change what their first argument holds.
@@ -181,7 +182,10 @@ func (s *source) complete(e ast.Expr) bool {
 	case *ast.CompositeLit:
 		return x.Type == nil || !s.synchronised(x.Type)
 	case *ast.CallExpr:
-		if _, conversion := x.Fun.(*ast.ArrayType); conversion { // []byte("text")
+		switch x.Fun.(type) {
+		case *ast.ArrayType: // []byte("text")
+			return true
+		case *ast.FuncLit: // func() []rule { … }()
 			return true
 		}
 		pkg, name := s.imported(x.Fun)

@@ -53,27 +53,28 @@ func (k *keeper) lock(ctx context.Context, id string) (unlock func(), err error)
 
 const idBytes = 32 // 256 bits
 
-var encoding = base64.RawURLEncoding.Strict()
+// encoding returns how ids are written. It is strict, so that no two texts are one id.
+func encoding() *base64.Encoding { return base64.RawURLEncoding.Strict() }
 
 func newID() string {
 	var b [idBytes]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return encoding.EncodeToString(b[:])
+	return encoding().EncodeToString(b[:])
 }
 
 // validID reports whether s looks like an id, so that nothing else reaches the store.
 func validID(s string) bool {
-	if len(s) != encoding.EncodedLen(idBytes) {
+	if len(s) != encoding().EncodedLen(idBytes) {
 		return false
 	}
-	_, err := encoding.DecodeString(s)
+	_, err := encoding().DecodeString(s)
 	return err == nil
 }
 
 // token returns what the store knows an id as.
 func token(id string) string {
 	sum := sha256.Sum256([]byte(id))
-	return encoding.EncodeToString(sum[:])
+	return encoding().EncodeToString(sum[:])
 }
 
 func (k *keeper) find(ctx context.Context, id string) (rec record, found bool, err error) {
