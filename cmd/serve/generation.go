@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/stackd/stackd/registry/environ"
 )
 
 // Generation is one built stack: what Load returns. It is not changed afterwards.
@@ -212,6 +214,8 @@ func (g *generation) free() error {
 type flight struct {
 	context.Context // as the server gave it
 
+	room environ.Room // for the handler's environ
+
 	own   atomic.Pointer[cancellable]
 	ended atomic.Bool
 
@@ -248,6 +252,9 @@ func (f *flight) Err() error {
 // Value implements [context.Context]. It asks the request's own context if there is one:
 // that is how package context finds what it needs to cancel children, and the cause.
 func (f *flight) Value(key any) any {
+	if v := f.room.Value(key); v != nil {
+		return v
+	}
 	if c := f.own.Load(); c != nil {
 		return c.Value(key)
 	}

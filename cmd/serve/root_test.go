@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stackd/stackd/registry/environ"
 )
 
 // inGeneration calls f inside a request with that context.
@@ -96,6 +98,12 @@ func TestRequestContext(t *testing.T) {
 			}
 			if cause := context.Cause(ctx); !errors.Is(cause, gone) {
 				t.Error(cause)
+			}
+		},
+		"has room for an environ, whose stack then needs no copy of the request": func(t *testing.T, _ context.Context, _ context.CancelCauseFunc, _ *generation, ctx context.Context) {
+			r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", http.NoBody)
+			if new(environ.Base).Open(r) != r {
+				t.Error("the request was copied")
 			}
 		},
 		"costs children no goroutine": func(t *testing.T, _ context.Context, _ context.CancelCauseFunc, _ *generation, ctx context.Context) {

@@ -77,7 +77,7 @@ func (k Key[T]) Get(r *http.Request) T {
 // Lookup is Get that also says whether a value was set.
 func (k Key[T]) Lookup(r *http.Request) (T, bool) {
 	rec, ok := r.Context().Value(recordKey{}).(*record)
-	if !ok || k.index >= len(rec.values) {
+	if !ok || k.index >= len(rec.values) { // a record that isn't open has no values
 		var zero T
 		return zero, false
 	}
@@ -92,7 +92,7 @@ func (k Key[T]) Lookup(r *http.Request) (T, bool) {
 // opens one with [Base.Open].
 func (k Key[T]) Set(r *http.Request, v T) {
 	rec, ok := r.Context().Value(recordKey{}).(*record)
-	if !ok {
+	if !ok || !rec.open {
 		panic(fmt.Sprintf("environ: %s is set on a request without an environ; open one with Base.Open", k.name))
 	}
 	rec.set(k.index, v)
@@ -106,30 +106,55 @@ func (k Key[T]) Preset(b *Base, v T) { b.rec.set(k.index, v) }
 // ready to use.
 type Base struct{ rec record }
 
-// Open returns a copy of r with an environ of its own, filled from b. A
-// request that has one already, since its stack is mounted in another, gets a
-// fresh record: what the outer stack set stays the outer stack's.
+// Open returns r with an environ of its own, filled from b. That is a copy of r,
+// unless its server has made a [Room] for the environ. A request that has one
+// already, since its stack is mounted in another, gets a fresh one: what the outer
+// stack set stays the outer stack's.
 func (b *Base) Open(r *http.Request) *http.Request {
-	rec := &record{Context: r.Context()}
-	rec.values = append(rec.array[:0], b.rec.values...)
-	return r.WithContext(rec)
+	if rec, ok := r.Context().Value(recordKey{}).(*record); ok && !rec.open {
+		rec.fill(b)
+		return r
+	}
+	f := &frame{Context: r.Context()}
+	f.rec.fill(b)
+	return r.WithContext(f)
+}
+
+// Room is the memory for one request's environ. A server that gives each request a
+// context of its own makes the room part of it, and saves the request another
+// copy. The context asks its room first:
+//
+//	func (c *requestContext) Value(key any) any {
+//		if v := c.room.Value(key); v != nil {
+//			return v
+//		}
+//		return c.Context.Value(key)
+//	}
+//
+// The zero Room is ready to use, and must not be copied.
+type Room struct{ rec record }
+
+// Value returns what the context in which the room is has under key on behalf of
+// this package, or nil.
+func (room *Room) Value(key any) any {
+	if key == (recordKey{}) {
+		return &room.rec
+	}
+	return nil
 }
 
 type recordKey struct{}
 
-// record is both the context of the request and the values in it, so that
-// opening an environ costs one allocation beside the request's copy.
+// record is the values of one request.
 type record struct {
-	context.Context
+	open   bool
 	values []any
 	array  [inline]any
 }
 
-func (rec *record) Value(key any) any {
-	if key == (recordKey{}) {
-		return rec
-	}
-	return rec.Context.Value(key)
+func (rec *record) fill(b *Base) {
+	rec.open = true
+	rec.values = append(rec.array[:0], b.rec.values...)
 }
 
 func (rec *record) set(index int, v any) {
@@ -137,4 +162,17 @@ func (rec *record) set(index int, v any) {
 		rec.values = append(rec.values, nil)
 	}
 	rec.values[index] = v
+}
+
+// frame is a context with a record, for a request whose server made no room.
+type frame struct {
+	context.Context
+	rec record
+}
+
+func (f *frame) Value(key any) any {
+	if key == (recordKey{}) {
+		return &f.rec
+	}
+	return f.Context.Value(key)
 }
