@@ -102,6 +102,8 @@ func corpus() []registry.Declaration {
 				})
 			}, nil
 		}},
+		registry.Middleware[noSettings]{Name: "twin", Traits: safe, Build: func(*registry.Env, noSettings) (registry.Wrap, error) { return wrap, nil }},
+		registry.Store[noSettings]{Name: "twin", Traits: safe, Build: func(*registry.Env, noSettings) (session.Store, error) { return nothingStored{}, nil }},
 		registry.Store[noSettings]{Name: "memory", Traits: single, Build: func(*registry.Env, noSettings) (session.Store, error) { return nothingStored{}, nil }},
 		registry.Store[fileStoreConfig]{Name: "file", Default: fileStoreConfig{Path: "var/sessions"}, Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.Blocking}, Build: func(*registry.Env, fileStoreConfig) (session.Store, error) { return nothingStored{}, nil }},
 		registry.App[siteConfig]{Name: "site", Default: siteConfig{Index: []string{"index.html"}, MaxSize: 1 << 20}, Traits: safe, Build: func(_ *registry.Env, c siteConfig) (http.Handler, error) {

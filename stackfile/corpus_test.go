@@ -86,7 +86,7 @@ func TestCorpus(t *testing.T) {
 // sourceDir is this package's folder: the tests leave it.
 var sourceDir, _ = os.Getwd()
 
-func write(t *testing.T, path, content string) {
+func write(t testing.TB, path, content string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)

@@ -32,6 +32,9 @@ type planned struct {
 	key string
 }
 
+// inner reports whether a setting of another component refers to p.
+func (p *planned) inner() bool { return strings.Contains(p.path, ".") }
+
 // settingsOf returns what a user would call the settings' owner in a message.
 func (p *planned) settingsOf() string { return p.def.Name }
 
@@ -133,6 +136,9 @@ func (c *decoding) unknown(t *registry.Type, p pair, path string, skip []string)
 	if hint == "" && path != "" && c.planned.def.Settings.Field(p.key) != nil {
 		hint = fmt.Sprintf("; %s itself has, one level up", c.planned.def.Name)
 	}
+	if hint == "" && path == "" && c.planned.inner() {
+		hint = c.others(p.key)
+	}
 	if hint == "" {
 		switch {
 		case len(t.Fields) == 0:
@@ -148,12 +154,31 @@ func (c *decoding) unknown(t *registry.Type, p pair, path string, skip []string)
 	c.problems.add(p.keyPos, where, "%s has no setting %q%s", owner, p.key, hint)
 }
 
+// others returns a hint that another component of the same kind has a setting.
+func (c *decoding) others(setting string) string {
+	for _, d := range c.registry.All() {
+		if d.Kind == c.planned.def.Kind && d != c.planned.def && d.Settings.Field(setting) != nil {
+			return fmt.Sprintf("; %s has: write use: %s beside it", d.Name, d.Name)
+		}
+	}
+	return ""
+}
+
 // value decodes n into v, which holds the default. Null leaves it.
 func (c *decoding) value(t *registry.Type, n *node, v reflect.Value, path string) {
+	if n.form == broken {
+		c.failed, c.bad[path] = true, true
+		return
+	}
 	if n.isNull() {
 		return
 	}
-	c.planned.origins[path] = n
+	if t.Form != registry.FormRef {
+		c.planned.origins[path] = n
+	}
+	if t.Form == registry.FormSecret && c.problems.secrets != nil {
+		c.problems.secrets.read(n)
+	}
 	switch t.Form {
 	case registry.FormRef:
 		c.reference(n, v, path)
@@ -173,7 +198,7 @@ func (c *decoding) value(t *registry.Type, n *node, v reflect.Value, path string
 			return
 		}
 		if problem := setScalar(t, n, v); problem != "" {
-			c.add(n, path, " is %q; %s", n.text, problem)
+			c.add(n, path, " is %s; %s", n.is(), problem)
 		}
 	}
 }
@@ -196,6 +221,8 @@ func (c *decoding) entries(t *registry.Type, n *node, v reflect.Value, path stri
 		value := reflect.New(t.Elem.Go).Elem()
 		if old := v.MapIndex(key); old.IsValid() {
 			value.Set(old)
+		} else if p.value.isNull() {
+			continue // the default of an entry is that there is none
 		}
 		c.value(t.Elem, p.value, value, path+"["+p.key+"]")
 		v.SetMapIndex(key, value)
@@ -209,7 +236,12 @@ func (c *decoding) items(t *registry.Type, n *node, v reflect.Value, path string
 	}
 	v.Set(reflect.MakeSlice(t.Go, len(n.items), len(n.items)))
 	for i, item := range n.items {
-		c.value(t.Elem, item, v.Index(i), fmt.Sprintf("%s[%d]", path, i))
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if item.isNull() {
+			c.wrong(t.Elem, item, at) // there is no default to restore
+			continue
+		}
+		c.value(t.Elem, item, v.Index(i), at)
 	}
 }
 
@@ -221,8 +253,20 @@ func (c *decoding) reference(n *node, v reflect.Value, path string) {
 	case n.form == list:
 		c.add(n, path, " is a list; it must be the name of %s", aKind(ref.Kind()))
 		return
+	case n.form == scalar && name == "":
+		c.add(n, path, " is empty; it must be the name of %s", aKind(ref.Kind()))
+		return
 	case n.form == mapping && n.get("use") != nil && name == "":
-		c.add(n.get("use"), path, ": use is empty; it must be the name of %s", aKind(ref.Kind()))
+		use := n.get("use")
+		if use.form == broken {
+			c.failed, c.bad[path] = true, true
+			return
+		}
+		is := "empty"
+		if use.form != scalar {
+			is = use.is()
+		}
+		c.add(use, path, ": use is %s; it must be the name of %s", is, aKind(ref.Kind()))
 		return
 	case name == "":
 		name = ref.Name()
@@ -238,6 +282,11 @@ func (c *decoding) reference(n *node, v reflect.Value, path string) {
 	if c.registry.Lookup(ref.Kind(), name) == nil {
 		c.add(at, path, ": %s", unknownComponent(c.registry, name, ref.Kind()))
 		return
+	}
+	if n.form == scalar {
+		c.planned.origins[path] = n
+	} else if use := n.get("use"); use != nil {
+		c.planned.origins[path] = use
 	}
 	ref.Choose(name)
 	if c.refs == nil {

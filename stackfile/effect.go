@@ -202,10 +202,13 @@ func (e *effects) missing(r *route, f *effect, p *planned, need, example string)
 		provides := slices.ContainsFunc(other.slot.def.Traits(other.slot.def.Default()).Provides, func(n environ.Name) bool { return n.Name() == need })
 		switch {
 		case provides && other.off:
-			e.problems.add(other.switched, where, "%s is off, but %s (line %d) needs its %s; switch it on, or %s off", other.slot.name, p.path, f.slot.at.line, need, f.slot.name)
+			e.problems.add(other.switched, where, "%s is off, but %s (line %d) needs its %s; switch it on, or %s off", other.slot.name, p.path, p.at.line, need, f.slot.name)
+			return
+		case provides && other.instance != nil && other.instance.def != other.slot.def:
+			e.problems.add(other.instance.at, where, "%s stands in %s here, and does not provide the %s that %s (line %d) needs", other.instance.def.Name, other.slot.name, need, p.path, p.at.line)
 			return
 		case provides && after:
-			e.problems.add(f.slot.at, where, "%s needs the %s of %s (line %d), which stands further in; it must stand before", p.path, need, other.slot.name, other.slot.at.line)
+			e.problems.add(p.at, where, "%s needs the %s of %s (line %d), which stands further in; it must stand before", p.path, need, other.slot.name, other.slot.at.line)
 			return
 		}
 	}
@@ -219,7 +222,7 @@ func (e *effects) missing(r *route, f *effect, p *planned, need, example string)
 	if len(providers) > 0 {
 		hint = "; put " + oneOf(providers) + " before it"
 	}
-	e.problems.add(f.slot.at, where, "%s needs the %s, which nothing before it provides%s", p.path, need, hint)
+	e.problems.add(p.at, where, "%s needs the %s, which nothing before it provides%s", p.path, need, hint)
 }
 
 // walk calls f for p and all that it refers to, the inner ones first.
@@ -291,8 +294,11 @@ func (e *effects) leaves(o *override) []leaf {
 	walk = func(path string, n *node, t *registry.Type, at pos) {
 		if n.form != mapping {
 			l := leaf{path: path, value: n.show(), shown: n.show(), at: at}
-			if t != nil && t.Form == registry.FormSecret {
+			switch {
+			case t != nil && t.Form == registry.FormSecret:
 				l.shown = registry.NewSecret(n.text).String()
+			case t != nil && t.Form == registry.FormList && t.Elem.Form != registry.FormString:
+				l.shown = n.is() // there may be secrets in it
 			}
 			found = append(found, l)
 			return

@@ -62,6 +62,7 @@ func Load(ctx context.Context, reg *registry.Registry, path string, o Options) (
 		source:   &source{name: name, dir: filepath.Dir(path)},
 		expander: &expander{dir: filepath.Dir(path), env: o.Env},
 		merger:   merger{registry: reg},
+		problems: problems{secrets: secretsOf(reg)},
 	}
 	data, err := read(path)
 	if err != nil {
@@ -164,7 +165,7 @@ func (l *loader) load(ctx context.Context, data []byte) *Plan {
 
 // deadlines decodes the runtime's settings.
 func (l *loader) deadlines(n *node, into *Deadlines) {
-	if n == nil || n.isNull() {
+	if n == nil || n.isNull() || n.form == broken {
 		return
 	}
 	component := registry.Server[Deadlines]{Name: "deadlines", Default: *into, Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking}, Build: unbuilt}
@@ -186,7 +187,7 @@ func (l *loader) deadlines(n *node, into *Deadlines) {
 func unbuilt(*registry.Env, Deadlines) (registry.ServeFunc, error) { return nil, nil }
 
 func (l *loader) vars(n *node, where string) {
-	if n != nil && n.form != mapping && !n.isNull() {
+	if n != nil && n.form != mapping && n.form != broken && !n.isNull() {
 		l.problems.add(n.pos, []string{where}, "vars is %s; it must be a map%s", n.is(), missingSpace(n))
 	}
 }
@@ -205,6 +206,8 @@ func (l *loader) entry(n *node, kinds ...registry.Kind) (entry, bool) {
 	e := entry{at: n.pos}
 	name := ""
 	switch n.form {
+	case broken:
+		return e, false
 	case scalar:
 		if name = n.text; n.isNull() {
 			l.problems.add(n.pos, nil, "the entry is empty; it must be the name of %s", aKind(kinds...))
@@ -224,8 +227,7 @@ func (l *loader) entry(n *node, kinds ...registry.Kind) (entry, bool) {
 			l.noUse(n, kinds)
 			return e, false
 		}
-		if use.form != scalar || use.text == "" || use.isNull() {
-			l.problems.add(use.pos, nil, "use is %s; it must be the name of %s", map[bool]string{true: "empty", false: use.form.String()}[use.form == scalar], aKind(kinds...))
+		if !l.named(use, nil, kinds...) {
 			return e, false
 		}
 		name, e.at = use.text, n.pos
@@ -246,20 +248,45 @@ func (l *loader) entry(n *node, kinds ...registry.Kind) (entry, bool) {
 	e.as = name
 	if as := n.get("as"); as != nil {
 		if as.form != scalar || !validSlot(as.text) {
-			l.problems.add(as.pos, []string{name}, "as is %q; it must be lower case letters, digits and underscores, and begin with a letter", as.text)
+			if as.form != broken {
+				l.problems.add(as.pos, []string{name}, "as is %s; it must be lower case letters, digits and underscores, and begin with a letter", as.is())
+			}
 			return e, false
 		}
 		e.as = as.text
 	}
 	if off := n.get("off"); off != nil {
-		on, ok := switchOf(off)
+		on, ok := l.switched(off, e.as)
 		if !ok {
-			l.problems.add(off.pos, []string{e.as}, "off is %q; it must be true or false", off.text)
 			return e, false
 		}
 		e.off = on
 	}
 	return e, true
+}
+
+// named reports whether use: names something, and adds a problem if it doesn't.
+func (l *loader) named(use *node, where []string, kinds ...registry.Kind) bool {
+	switch {
+	case use.form == broken:
+		return false
+	case use.form != scalar:
+		l.problems.add(use.pos, where, "use is %s; it must be the name of %s", use.is(), aKind(kinds...))
+		return false
+	case use.text == "" || use.isNull():
+		l.problems.add(use.pos, where, "use is empty; it must be the name of %s", aKind(kinds...))
+		return false
+	}
+	return true
+}
+
+// switched reads an off:, and adds a problem if it can't.
+func (l *loader) switched(off *node, where ...string) (value, ok bool) {
+	value, ok = switchOf(off)
+	if !ok && off.form != broken {
+		l.problems.add(off.pos, where, "off is %s; it must be true or false", off.is())
+	}
+	return value, ok
 }
 
 // noUse says that a map names no component, and guesses what was meant.
@@ -297,6 +324,7 @@ func (l *loader) entries(top *node, key, example string) []*node {
 		l.problems.add(top.pos, nil, "%s: is missing; it must be there, such as %s", key, example)
 	case n.isNull() || n.form == list && len(n.items) == 0:
 		l.problems.add(n.pos, nil, "%s is empty; it must have an entry, such as %s", key, example)
+	case n.form == broken:
 	case n.form != list:
 		l.problems.add(n.pos, nil, "%s is %s; it must be a list, each entry on a line of its own that begins with a dash%s", key, n.is(), missingSpace(n))
 	default:
@@ -309,13 +337,18 @@ func (l *loader) servers(top *node) []*planned {
 	d := &decoder{registry: l.registry, problems: &l.problems, dir: l.source.dir, slots: func(string, string) string { return "" }}
 	var servers []*planned
 	taken := make(map[registry.Address]pos)
-	for _, n := range l.entries(top, "servers", `servers: [{use: http, listen: "127.0.0.1:8080"}]`) {
+	items := l.entries(top, "servers", `servers: [{use: http, listen: "127.0.0.1:8080"}]`)
+	off := len(items) > 0
+	for _, n := range items {
 		e, ok := l.entry(n, registry.KindServer)
-		if !ok || e.off {
+		if !ok {
+			off = false
 			continue
 		}
+		off = off && e.off
+		// One that is off is checked like any other: it may be switched on tomorrow.
 		p := d.plan(e.as, e.def, e.node, e.at, "", "use", "as", "off")
-		if p == nil {
+		if p == nil || e.off {
 			continue
 		}
 		listen, _ := p.listen()
@@ -325,16 +358,32 @@ func (l *loader) servers(top *node) []*planned {
 		taken[listen] = e.at
 		servers = append(servers, p)
 	}
+	if off {
+		l.problems.add(items[0].pos, nil, "every server is off; one must be on")
+	}
 	return servers
 }
+
+// maxEntries is how many entries a stack may have. Each request passes them all.
+const maxEntries = 256
 
 func (l *loader) stack(top *node) {
 	items := l.entries(top, "stack", "stack: [errors, {use: finder, root: site}]")
 	names := make(map[string]*slot)
 	l.partial = len(items) == 0
+	if len(items) > maxEntries {
+		l.problems.add(items[maxEntries].pos, nil, "the stack has %d entries; it must have at most %d", len(items), maxEntries)
+		l.partial = true
+		return
+	}
 	for _, n := range items {
 		e, ok := l.entry(n, registry.KindMiddleware, registry.KindApp)
 		if !ok {
+			l.partial = true
+			continue
+		}
+		if e.as == "vars" {
+			l.problems.add(e.at, nil, "a slot can't be called vars, which is something else under urls; give it another name with as:")
 			l.partial = true
 			continue
 		}
@@ -384,7 +433,7 @@ func (l *loader) slotWith(setting, not string) string {
 }
 
 func (l *loader) urls(n *node) {
-	if n == nil || n.isNull() {
+	if n == nil || n.isNull() || n.form == broken {
 		return
 	}
 	if n.form != mapping {
@@ -415,6 +464,9 @@ func (l *loader) urls(n *node) {
 
 // override reads what stands under one pattern.
 func (l *loader) override(o *override, n *node) {
+	if n.form == broken {
+		return
+	}
 	if n.isNull() {
 		l.problems.add(o.at, []string{o.key}, "the override is empty; it must say what differs, such as {vars: {theme: dark}}, or be left out")
 		return
@@ -471,6 +523,8 @@ func (l *loader) slotOverride(o *override, s *slot, p pair) (*slotOverride, bool
 	n := p.value
 	where := []string{o.key, s.name}
 	switch {
+	case n.form == broken:
+		return nil, false
 	case n.form == list || n.isNull():
 		l.problems.add(n.pos, where, "the override is %s; it must be on, off, or a map of settings", map[bool]string{true: "empty", false: "a list"}[n.isNull()])
 		return nil, false
@@ -498,6 +552,9 @@ func (l *loader) slotOverride(o *override, s *slot, p pair) (*slotOverride, bool
 			return nil, false
 		}
 		if use := n.get("use"); use != nil {
+			if !l.named(use, where, s.def.Kind) {
+				return nil, false
+			}
 			name := useOf(n)
 			if so.def = l.registry.Lookup(s.def.Kind, name); so.def == nil {
 				l.problems.add(use.pos, where, "%s", unknownComponent(l.registry, name, s.def.Kind))
@@ -505,9 +562,8 @@ func (l *loader) slotOverride(o *override, s *slot, p pair) (*slotOverride, bool
 			}
 		}
 		if sw := n.get("off"); sw != nil {
-			off, ok := switchOf(sw)
+			off, ok := l.switched(sw, where...)
 			if !ok {
-				l.problems.add(sw.pos, where, "off is %q; it must be true or false", sw.text)
 				return nil, false
 			}
 			so.off = &off

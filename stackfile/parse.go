@@ -8,8 +8,10 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
@@ -34,8 +36,11 @@ func (s *source) line(n int) string {
 	if n < 1 || n > len(s.lines) {
 		return ""
 	}
-	return strings.TrimSuffix(s.lines[n-1], "\r")
+	return s.lines[n-1]
 }
+
+// lineBreak is all that YAML takes for the end of a line.
+var lineBreak = regexp.MustCompile(`\r\n|[\n\r\x{85}\x{2028}\x{2029}]`)
 
 func (s *source) at(line, column int) pos { return pos{source: s, line: line, column: column} }
 
@@ -46,9 +51,12 @@ const (
 	scalar form = iota
 	mapping
 	list
+	// broken is what couldn't be read, for which there is a problem already. It takes the
+	// place of a value, so that none is missed.
+	broken
 )
 
-func (f form) String() string { return [...]string{"a text", "a map", "a list"}[f] }
+func (f form) String() string { return [...]string{"a text", "a map", "a list", "unreadable"}[f] }
 
 // node is a value of a stack file: YAML's, with aliases and references to the
 // environment replaced. Nodes never change once they are parsed, and are shared by
@@ -78,9 +86,18 @@ func (n *node) is() string {
 	case n.isNull():
 		return "empty"
 	case n.form == scalar:
-		return strconv.Quote(n.text)
+		return strconv.Quote(shortened(n.text))
 	}
 	return n.form.String()
+}
+
+// shortened cuts a text that is too long for a message.
+func shortened(s string) string {
+	const longest = 80
+	if utf8.RuneCountInString(s) <= longest {
+		return s
+	}
+	return string([]rune(s)[:longest-1]) + "…"
 }
 
 // pair returns the pair of a key, or nil.
@@ -131,15 +148,24 @@ type parser struct {
 	problems *problems
 	count    int
 	open     map[*yaml.Node]bool // the anchors that are being written out
+	alias    *yaml.Node          // the outermost alias that is being written out
 	full     bool                // more nodes than allowed: said once
 }
 
 // parse returns the top node of a stack file, or nil after adding problems.
 func (p *parser) parse(data []byte) *node {
-	p.source.lines = strings.Split(string(data), "\n")
-	if !utf8.Valid(data) {
-		line, column := place(data)
-		p.problems.add(p.source.at(line, column), nil, "the file is not UTF-8 text; it must be YAML")
+	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
+	p.source.lines = lineBreak.Split(string(data), -1)
+	p.problems.lines = p.source.lines
+	if at, r, ok := p.unreadable(); ok {
+		switch {
+		case r != utf8.RuneError:
+			p.problems.add(at, nil, "the file has the control character U+%04X; it must be text", r)
+		case bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")):
+			p.problems.add(at, nil, "the file is UTF-16; it must be UTF-8")
+		default:
+			p.problems.add(at, nil, "the file is not UTF-8 text; it must be YAML in UTF-8")
+		}
 		return nil
 	}
 	if at, ok := p.tab(); ok {
@@ -160,7 +186,7 @@ func (p *parser) parse(data []byte) *node {
 	}
 	p.open = make(map[*yaml.Node]bool)
 	top := p.node(doc.Content[0], 0)
-	if top == nil {
+	if top.form == broken {
 		return nil
 	}
 	if top.isNull() {
@@ -200,21 +226,20 @@ func decodeYAML(data []byte) (doc *yaml.Node, err error) {
 	return second, errSecondDocument
 }
 
-// place returns where the first byte that is no UTF-8 stands.
-func place(data []byte) (line, column int) {
-	line, column = 1, 1
-	for len(data) > 0 {
-		r, size := utf8.DecodeRune(data)
-		if r == utf8.RuneError && size == 1 {
-			break
+// unreadable returns the first thing that YAML can't have: a control character, or
+// [utf8.RuneError] for what is no UTF-8.
+func (p *parser) unreadable() (pos, rune, bool) {
+	for i, line := range p.source.lines {
+		column := 0
+		for at, r := range line {
+			column++
+			bad := r == utf8.RuneError && !strings.HasPrefix(line[at:], "\uFFFD")
+			if bad || unicode.IsControl(r) && r != '\t' || r == 0xFFFE || r == 0xFFFF {
+				return p.source.at(i+1, column), r, true
+			}
 		}
-		column++
-		if r == '\n' {
-			line, column = line+1, 1
-		}
-		data = data[size:]
 	}
-	return line, column
+	return pos{}, 0, false
 }
 
 // tab returns where the first tab in an indentation stands. Within a block scalar or a flow
@@ -229,106 +254,158 @@ func (p *parser) tab() (pos, bool) {
 	return pos{}, false
 }
 
-var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
+// A mistake is one of the YAML library's findings, and what it means to the user.
+type mistake struct{ says, means string }
+
+// scannerMistakes are those with the right line.
+var scannerMistakes = []mistake{
+	{"mapping values are not allowed", `a key stands where there can be none: the indentation is wrong, or a text with ": " in it needs quotes`},
+	{"block sequence entries are not allowed", "a dash stands where there can be none: a list begins on a line of its own, below its key"},
+	{"mapping keys are not allowed", `a "?" stands where there can be none; a text that begins with one needs quotes`},
+	{"could not find expected ':'", `a key has no colon after it; it must be "key: value"`},
+	{"did not find expected alphabetic or numeric character", `a text that begins with * or & needs quotes, such as "*.example.org/"`},
+	{"found character that cannot start any token", "a value begins with a character that needs quotes, such as @, ` or %"},
+	{"did not find expected comment or line break", "after | or > the text must begin on the next line; a value that begins so needs quotes"},
+	{"found unexpected end of stream", "the file ends inside a quoted text"},
+	{"found unexpected document indicator", "a quoted text is not closed before this line"},
+	{"found unknown escape character", `a backslash in double quotes must begin an escape such as \n; write \\, or take single quotes`},
+	{"did not find expected hexdecimal number", `\x, \u and \U must be followed by 2, 4 or 8 hexadecimal digits`},
+	{"found invalid Unicode character escape code", "the escape is no character"},
+	{"found a tab character", "a tab stands in the indentation; it must be spaces"},
+	{"indentation indicator equal to 0", "the indentation after | or > must be 1 to 9"},
+	{"exceeded max depth", "it is nested too deeply"},
+	{"directive", "a line that begins with % is a YAML directive, which a stack file must not have"},
+	{"found extremely long version number", "a line that begins with % is a YAML directive, which a stack file must not have"},
+	{"did not find expected digit or '.' character", "a line that begins with % is a YAML directive, which a stack file must not have"},
+	{"did not find expected whitespace", "a text that begins with ! needs quotes"},
+	{"did not find expected '!'", "a text that begins with ! needs quotes"},
+}
+
+// blockMistakes are about lines that don't fit together, flowMistakes about brackets. The
+// library names a line before.
+var (
+	blockMistakes = []mistake{
+		{"did not find expected key", "the line does not fit those above: its indentation is that of none of them, or a value before it is not closed"},
+		{"did not find expected '-' indicator", "the line does not fit the list above: it must begin with a dash, or be indented differently"},
+		{"did not find expected <document start>", "the line does not fit those above: its indentation is wrong, or a value before it is not closed"},
+	}
+	flowMistakes = []mistake{
+		{"did not find expected ',' or ']'", "a list that begins with [ must have commas between its entries and be closed with ]"},
+		{"did not find expected ',' or '}'", "a map that begins with { must have commas between its entries and be closed with }"},
+		{"did not find expected node content", "within [ or { a value is missing, or begins with a character that needs quotes"},
+		{"found incompatible YAML document", "a line that begins with % is a YAML directive, which a stack file must not have"},
+		{"found duplicate %", "a line that begins with % is a YAML directive, which a stack file must not have"},
+		{"found undefined tag handle", "a text that begins with ! needs quotes"},
+	}
+)
+
+func meaning(known []mistake, text string) (string, bool) {
+	i := slices.IndexFunc(known, func(m mistake) bool { return strings.Contains(text, m.says) })
+	if i < 0 {
+		return "", false
+	}
+	return known[i].means, true
+}
+
+var (
+	yamlLine      = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
+	unknownAnchor = regexp.MustCompile(`unknown anchor '([^']+)' referenced`)
+	// brokenQuote is a quoted text with something behind it.
+	brokenQuote = regexp.MustCompile(`(?:^|[:,\[{-] *)(?:'(?:[^']|\'\')*'|"(?:[^"\\]|\\.)*")[^\s,\]}:#]`)
+	// bracketText is a text that begins with a bracket, where a list or map would.
+	bracketText = regexp.MustCompile(`(?:^|: +|- +)(?:\{[^{}]*\}|\[[^\[\]]*\])[^\s,\]}:#]`)
+	// nakedReference is a ${…} without quotes within brackets, which take its braces for theirs.
+	nakedReference = regexp.MustCompile(`[\[{].*[\s:,]\$\{`)
+)
 
 // syntax adds what the YAML library found, in words that help.
 func (p *parser) syntax(err error) {
-	match := yamlLine.FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " "))
+	text := strings.ReplaceAll(err.Error(), "\n", " ")
+	match := yamlLine.FindStringSubmatch(text)
 	line, _ := strconv.Atoi(match[1])
-	line = min(max(line, 1), len(p.source.lines))
-	text := match[2]
-	for _, known := range []struct{ says, means string }{
-		{"mapping values are not allowed", `a key stands where there can be none: the indentation is wrong, or a text with ": " in it needs quotes`},
-		{"did not find expected key", misfit},
-		{"did not find expected '-' indicator", misfit},
-		{"could not find expected ':'", `a key has no colon after it; it must be "key: value"`},
-		{"did not find expected ',' or ']'", "a list that begins with [ must be closed with ]"},
-		{"did not find expected ',' or '}'", "a map that begins with { must be closed with }"},
-		{"found character that cannot start any token", "a value begins with a character that needs quotes, such as @, ` or %"},
-		{"found unexpected end of stream", "the file ends inside a quoted text"},
-		{"control characters are not allowed", "the file has control characters; it must be YAML"},
-		{"exceeded max depth", "it is nested too deeply"},
-	} {
-		if strings.Contains(text, known.says) {
-			text = known.means
-			break
+	found := match[2]
+	if means, ok := meaning(scannerMistakes, found); ok {
+		text = means
+	} else if means, ok := meaning(blockMistakes, found); ok {
+		text, line = means, p.firstBad(err)
+	} else if means, ok := meaning(flowMistakes, found); ok {
+		if text = means; !p.bad(1, err) {
+			line++ // the library counts from 0 here, and names line 1 by none
 		}
+	} else {
+		text = found
 	}
-	if text == misfit {
-		line = p.misfit(line)
-	}
-	if m := unknownAnchor.FindStringSubmatch(text); m != nil {
+	line = min(max(line, 1), len(p.source.lines))
+	if m := unknownAnchor.FindStringSubmatch(found); m != nil {
 		text = fmt.Sprintf("the alias *%[1]s stands for nothing; an anchor &%[1]s must stand before it", m[1])
 		line = 1 + max(slices.IndexFunc(p.source.lines, func(l string) bool { return strings.Contains(l, "*"+m[1]) }), 0)
 	}
-	if m := gluedPair.FindStringSubmatch(strings.TrimLeft(p.source.line(line), " -")); m != nil {
-		text = fmt.Sprintf("a space is missing after the colon; it must be %q", m[1]+": "+m[2])
+	content := strings.TrimLeft(p.source.line(line), " -")
+	glued := gluedPair.FindStringSubmatch(content)
+	_, block := meaning(blockMistakes, found)
+	_, flow := meaning(flowMistakes, found)
+	switch {
+	case glued != nil:
+		if p.problems.secrets.named(glued[1]) {
+			glued[2] = redacted
+		}
+		text = fmt.Sprintf("a space is missing after the colon; it must be %q", glued[1]+": "+glued[2])
+	case strings.Contains(found, "cannot start any token") && strings.ContainsRune(content, '\t'):
+		text = "a tab stands before the value; it must be a space"
+	case (block || flow) && nakedReference.MatchString(content):
+		text = "within [ or { a text with ${ in it needs quotes"
+	case block && brokenQuote.MatchString(content):
+		text = "a quoted text ends before its line does; write '' for a quote within single quotes"
+	case block && bracketText.MatchString(content):
+		text = "a text that begins with { or [ needs quotes"
 	}
 	column := len(p.source.line(line)) - len(strings.TrimLeft(p.source.line(line), " ")) + 1
 	p.problems.add(p.source.at(line, column), nil, "%s", text)
 }
 
-const misfit = "the indentation does not fit the lines above"
-
-var unknownAnchor = regexp.MustCompile(`unknown anchor '([^']+)' referenced`)
-
-// misfit returns the first line from the given one on whose indentation is none of those
-// that are open. The library names the line where the surrounding block began.
-func (p *parser) misfit(from int) int {
-	var open []int
-	for number := from; number <= len(p.source.lines); number++ {
-		text := strings.TrimLeft(p.source.line(number), " ")
-		if text == "" || text[0] == '#' {
-			continue
-		}
-		indent := len(p.source.line(number)) - len(text)
-		closed := false
-		for len(open) > 0 && open[len(open)-1] > indent {
-			open, closed = open[:len(open)-1], true
-		}
-		if closed && (len(open) == 0 || open[len(open)-1] != indent) {
-			return number
-		}
-		for {
-			if len(open) == 0 || open[len(open)-1] < indent {
-				open = append(open, indent)
-			}
-			rest, entry := strings.CutPrefix(text, "- ")
-			if !entry {
-				break
-			}
-			// What stands behind a dash is a block of its own.
-			text = strings.TrimLeft(rest, " ")
-			indent = len(p.source.line(number)) - len(text)
-		}
-	}
-	return from
+// bad reports whether the first n lines have the fault already.
+func (p *parser) bad(n int, fault error) bool {
+	_, err := decodeYAML([]byte(strings.Join(p.source.lines[:n], "\n") + "\n"))
+	return err != nil && err.Error() == fault.Error()
 }
 
-// node converts y and what is in it. It returns nil after adding a problem that makes the
-// value unusable.
+// firstBad returns the line with which a fault of the block structure appears.
+func (p *parser) firstBad(fault error) int {
+	return 1 + sort.Search(len(p.source.lines)-1, func(n int) bool { return p.bad(n+1, fault) })
+}
+
+// node converts y and what is in it. It returns a broken node after adding a problem that
+// makes the value unusable.
 func (p *parser) node(y *yaml.Node, depth int) *node {
 	n := &node{pos: p.source.at(y.Line, y.Column)}
 	p.count++
 	switch {
 	case p.count > maxNodes:
 		if !p.full {
-			p.problems.add(n.pos, nil, "the file has more than %d values, aliases written out; it must have fewer", maxNodes)
+			at := n.pos
+			if p.alias != nil {
+				at = p.source.at(p.alias.Line, p.alias.Column)
+			}
+			p.problems.add(at, nil, "the file has more than %d values, aliases written out; it must have fewer", maxNodes)
 		}
 		p.full = true
-		return nil
+		return n.broken()
 	case depth > maxDepth:
 		p.problems.add(n.pos, nil, "it is nested more than %d deep; it must not be", maxDepth)
-		return nil
+		return n.broken()
 	case y.Kind == yaml.AliasNode:
 		if p.open[y.Alias] {
 			p.problems.add(n.pos, nil, "the alias *%s stands within what it stands for", y.Value)
-			return nil
+			return n.broken()
+		}
+		if p.alias == nil {
+			p.alias = y
+			defer func() { p.alias = nil }()
 		}
 		return p.node(y.Alias, depth+1)
 	case y.Style&yaml.TaggedStyle != 0:
 		p.problems.add(n.pos, nil, "the tag %s has no meaning in a stack file; leave it out", y.Tag)
-		return nil
+		return n.broken()
 	}
 	if y.Anchor != "" {
 		p.open[y] = true
@@ -340,9 +417,10 @@ func (p *parser) node(y *yaml.Node, depth int) *node {
 	case yaml.SequenceNode:
 		n.form = list
 		for _, item := range y.Content {
-			if v := p.node(item, depth+1); v != nil {
-				n.items = append(n.items, v)
+			if p.full {
+				break
 			}
+			n.items = append(n.items, p.node(item, depth+1))
 		}
 	case yaml.MappingNode:
 		n.form = mapping
@@ -351,14 +429,24 @@ func (p *parser) node(y *yaml.Node, depth int) *node {
 	return n
 }
 
+// broken makes n one that couldn't be read.
+func (n *node) broken() *node {
+	n.form = broken
+	return n
+}
+
 func (p *parser) pairs(n *node, y *yaml.Node, depth int) {
 	first := make(map[string]int, len(y.Content)/2)
+	bad := false
 	for i := 0; i+1 < len(y.Content); i += 2 {
 		key, value := y.Content[i], y.Content[i+1]
 		at := p.source.at(key.Line, key.Column)
 		switch {
+		case p.full:
+			return
 		case key.Kind != yaml.ScalarNode:
-			p.problems.add(at, nil, "a key is not a text; it must be")
+			p.problems.add(at, nil, "a key is not a text; it must be, and a text that begins with { or [ needs quotes")
+			bad = true
 			continue
 		case key.ShortTag() == "!!merge":
 			p.problems.add(at, nil, "merge keys (<<) are not part of a stack file; write the settings out, or use an alias for a whole value")
@@ -369,9 +457,10 @@ func (p *parser) pairs(n *node, y *yaml.Node, depth int) {
 			continue
 		}
 		first[key.Value] = key.Line
-		if v := p.node(value, depth+1); v != nil {
-			n.pairs = append(n.pairs, pair{key: key.Value, keyPos: at, value: v})
-		}
+		n.pairs = append(n.pairs, pair{key: key.Value, keyPos: at, value: p.node(value, depth+1)})
+	}
+	if bad && len(n.pairs) == 0 {
+		n.broken() // such as {{.Vars}}, meant to be a text
 	}
 }
 
@@ -384,7 +473,7 @@ func (p *parser) scalar(n *node, y *yaml.Node) *node {
 	text, err := p.expander.expand(y.Value)
 	if err != nil {
 		p.problems.add(n.pos, nil, "%s", err)
-		return nil
+		return n.broken()
 	}
 	n.text = text
 	if y.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
@@ -414,7 +503,10 @@ var gluedPair = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*):(\S.*)$`)
 func missingSpace(n *node) string {
 	if n.form == scalar {
 		if m := gluedPair.FindStringSubmatch(n.text); m != nil {
-			return fmt.Sprintf("; a space is missing after the colon: \"%s: %s\"", m[1], m[2])
+			return fmt.Sprintf("; a space is missing after the colon: %q", m[1]+": "+shortened(m[2]))
+		}
+		if len(n.text) > 1 && n.text[0] == '-' {
+			return fmt.Sprintf("; a space is missing after the dash: %q", "- "+shortened(n.text[1:]))
 		}
 	}
 	return ""

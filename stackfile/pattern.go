@@ -57,6 +57,9 @@ func parsePattern(s string) (pattern, error) {
 	if s == "" {
 		return pattern{}, errors.New("it is empty; write a path such as /admin/")
 	}
+	if len(s) > longestPattern {
+		return pattern{}, fmt.Errorf("it has %d bytes; a pattern has at most %d", len(s), longestPattern)
+	}
 	if !utf8.ValidString(s) {
 		return pattern{}, errors.New("it is not UTF-8")
 	}
@@ -98,6 +101,12 @@ func parsePattern(s string) (pattern, error) {
 	}
 	return p, nil
 }
+
+// What no pattern for real URLs needs, and what would make the tables of a router large.
+const (
+	longestPattern = 2000
+	mostSegments   = 64
+)
 
 // checkMethod reports what is wrong with a method (RFC 9110, section 9.1).
 func checkMethod(method string) error {
@@ -198,6 +207,9 @@ func parsePath(s string) ([]segment, error) {
 	}
 	if clean := cleanPath(s); clean != s {
 		return nil, fmt.Errorf("the path %q is not clean; write %q", s, clean)
+	}
+	if n := strings.Count(s, "/"); n > mostSegments {
+		return nil, fmt.Errorf("the path has %d segments; a pattern has at most %d", n, mostSegments)
 	}
 	var segments []segment
 	for text := range strings.SplitSeq(s[1:], "/") {

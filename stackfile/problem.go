@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Problem is one fault of a stack file.
@@ -15,8 +16,11 @@ type Problem struct {
 	Line, Column int
 	// Text says where in the stack it is, what is and what must be.
 	Text string
-	// Source is the line, to be shown with a mark under the column.
+	// Source is the line, to be shown with a mark under the column. Secrets are redacted.
 	Source string
+	// mark is the column in Source, which differs from that in the file where a secret was
+	// taken out before it.
+	mark int
 }
 
 // String returns the problem on one line: "stack.yaml:14:7: /api/: …".
@@ -28,8 +32,8 @@ func (p Problem) String() string {
 // or nothing when there is no such line. A long line is cut around the column.
 func (p Problem) Excerpt() string {
 	const before, width = 50, 76
-	line := []rune(strings.ReplaceAll(p.Source, "\t", " "))
-	at := p.Column - 1
+	line := []rune(strings.Map(printable, p.Source))
+	at := p.mark - 1
 	if strings.TrimSpace(p.Source) == "" || at < 0 || at > len(line) {
 		return ""
 	}
@@ -41,6 +45,17 @@ func (p Problem) Excerpt() string {
 		line = append(line[:width-1:width-1], '…')
 	}
 	return fmt.Sprintf("    %s\n    %s^\n", string(line), strings.Repeat(" ", at))
+}
+
+// printable takes out what would move the caret, or speak to a terminal.
+func printable(r rune) rune {
+	switch {
+	case r == '\t':
+		return ' '
+	case !unicode.IsPrint(r):
+		return '\uFFFD'
+	}
+	return r
 }
 
 // Problems are all faults of a stack file, sorted by position. It is the error that
@@ -73,7 +88,18 @@ func (p pos) String() string {
 type problems struct {
 	list []Problem
 	seen map[Problem]bool
+	// more counts those beyond maxProblems.
+	more int
+	// secrets are taken out of what is shown of the file's lines; nil for none.
+	secrets *secrets
+	lines   []string
 }
+
+// maxProblems is how many faults are told one by one.
+const maxProblems = 1000
+
+// longestArg is longer than anything in a problem but what the user wrote.
+const longestArg = 1000
 
 // add notes a fault at a place, once. Where is where in the stack it is, outermost
 // first; empty parts are left out.
@@ -84,9 +110,18 @@ func (ps *problems) add(at pos, where []string, format string, args ...any) {
 			b.WriteString(part + ": ")
 		}
 	}
+	for i, arg := range args {
+		if text, ok := arg.(string); ok && len(text) > longestArg {
+			args[i] = shortened(text)
+		}
+	}
 	fmt.Fprintf(&b, format, args...)
-	p := Problem{File: at.source.name, Line: at.line, Column: at.column, Text: b.String(), Source: at.source.line(at.line)}
+	p := Problem{File: at.source.name, Line: at.line, Column: at.column, Text: b.String(), Source: at.source.line(at.line), mark: at.column}
 	if ps.seen[p] {
+		return
+	}
+	if len(ps.list) == maxProblems {
+		ps.more++
 		return
 	}
 	if ps.seen == nil {
@@ -104,5 +139,15 @@ func (ps *problems) err() error {
 	slices.SortStableFunc(ps.list, func(a, b Problem) int {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
+	if ps.secrets != nil {
+		for i, p := range ps.list {
+			ps.list[i] = ps.secrets.hidden(p, ps.lines)
+		}
+	}
+	if ps.more > 0 {
+		last := ps.list[len(ps.list)-1]
+		last.Text = fmt.Sprintf("there are %d problems more, here and elsewhere", ps.more)
+		ps.list = append(ps.list, last)
+	}
 	return Problems(ps.list)
 }

@@ -3,6 +3,7 @@ package stackfile
 import (
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/agnivade/levenshtein"
 )
@@ -10,6 +11,9 @@ import (
 // didYouMean returns `; did you mean "x"?` for the candidate that word was most likely
 // meant to be, or nothing. Candidates must be what is legal at the place.
 func didYouMean(word string, candidates []string) string {
+	if len(word) > longestWord {
+		return ""
+	}
 	best, distance := "", len(word)/3+1
 	for _, c := range slices.Sorted(slices.Values(candidates)) {
 		d := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(c))
@@ -26,8 +30,17 @@ func didYouMean(word string, candidates []string) string {
 	return `; did you mean "` + best + `"?`
 }
 
+// longestWord is the longest that is looked at for a misspelling.
+const longestWord = 64
+
+// squeeze leaves the letters and digits of a name, in lower case.
 func squeeze(s string) string {
-	return strings.ToLower(strings.NewReplacer("-", "", "_", "", " ", "").Replace(s))
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r == ' ' {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, s)
 }
 
 // oneOf joins words as a sentence does: a, b or c.

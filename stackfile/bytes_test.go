@@ -1,0 +1,122 @@
+package stackfile
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// loadText loads a stack file of that content, without environment variables.
+func loadText(t testing.TB, content string) (*Plan, Problems) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "stack.yaml")
+	write(t, file, content)
+	plan, _, err := Load(t.Context(), testRegistry(t), file, Options{Env: func(string) (string, bool) { return "", false }})
+	if err == nil {
+		return plan, nil
+	}
+	ps, ok := errors.AsType[Problems](err)
+	if !ok || len(ps) == 0 {
+		t.Fatalf("the error is a %T; it must be Problems: %v", err, err)
+	}
+	for _, p := range ps {
+		if p.File != file || p.Line < 1 || p.Column < 1 {
+			t.Errorf("the problem has no place: %#v", p)
+		}
+	}
+	return nil, ps
+}
+
+const goodFile = "servers: [http]\nstack: [say]\n"
+
+// repeat joins n texts that depend on their number.
+func repeat(n int, format string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
+}
+
+func random(n int, alphabet string) string {
+	r := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, n)
+	for i := range b {
+		if b[i] = byte(r.Uint32()); alphabet != "" {
+			b[i] = alphabet[int(b[i])%len(alphabet)]
+		}
+	}
+	return string(b)
+}
+
+// bomb has aliases of aliases: 9 to the power of levels values.
+func bomb(levels int) string {
+	var b strings.Builder
+	b.WriteString(goodFile + "vars:\n  a0: &a0 [x, x, x, x, x, x, x, x, x]\n")
+	for i := range levels {
+		fmt.Fprintf(&b, "  a%d: &a%d [%s]\n", i+1, i+1, strings.Join(strings.Fields(strings.Repeat(fmt.Sprintf("*a%d, ", i), 9)), " "))
+	}
+	return b.String()
+}
+
+// TestBytes is about files that an archive of texts can't hold.
+func TestBytes(t *testing.T) {
+	for _, tt := range []struct {
+		name, content string
+		want          string // "line:column: text" of the first problem, empty for none
+	}{
+		{"no bytes", "", "1:1: the file is empty; it must have servers: and stack:"},
+		{"blanks", " \n\n  ", "1:1: the file is empty; it must have servers: and stack:"},
+		{"a megabyte of bytes", random(1<<20, ""), "1:1: the file is not UTF-8 text; it must be YAML in UTF-8"},
+		{"a megabyte of marks", random(1<<20, " \n:-[]{}abc&*#'\"|>%,?!0"), "1:1: "},
+		{"NUL", "servers: [http]\nstack: [\"a\x00b\"]\n", "2:11: the file has the control character U+0000; it must be text"},
+		{"escape", "servers: [http]\n# \x1b[31m\n", "2:3: the file has the control character U+001B; it must be text"},
+		{"NUL by an escape", "servers: [http]\nstack: [{use: site, root: \"a\\0b\"}]\n", `2:27: site: root is "a\x00b"; it must not have a NUL`},
+		{"Latin-1", "servers: [http]\nstack: [{use: say, text: \"h\xe9llo\"}]\n", "2:28: the file is not UTF-8 text; it must be YAML in UTF-8"},
+		{"UTF-16", "\xff\xfes\x00e\x00r\x00", "1:1: the file is UTF-16; it must be UTF-8"},
+		{"U+FFFD", "servers: [http]\nstack: [{use: say, text: \"\uFFFD\"}]\n", ""},
+		{"U+FFFE", "servers: [http]\nstack: [{use: say, text: \"\uFFFE\"}]\n", "2:27: the file has the control character U+FFFE; it must be text"},
+		{"CRLF", "servers: [http]\r\nstack:\r\n  - use: say\r\n    text: hello\r\n", ""},
+		{"CRLF and a fault", "servers: [http]\r\nstack:\r\n  - use: say\r\n    txt: hello\r\n", `4:5: say has no setting "txt"; did you mean "text"?`},
+		{"CR and a fault", "servers: [http]\rstack:\r  - use: say\r    txt: hello\r", `4:5: say has no setting "txt"; did you mean "text"?`},
+		{"U+2028 and a fault", "servers: [http]\nvars: {a: \"x\u2028y\"}\nstack: [sa]\n", `4:9: unknown middleware or app "sa"; did you mean "say"?`},
+		{"byte order mark", "\uFEFFservers: [http]\nstack: [say]\n", ""},
+		{"byte order mark and a fault", "\uFEFF{server: [http], stack: [say]}\n", `1:2: unknown key "server"; did you mean "servers"?`},
+		{"billions by aliases", bomb(9), "10:12: the file has more than 1048576 values, aliases written out; it must have fewer"},
+		{"nested lists", goodFile + "vars: " + strings.Repeat("[", 2000) + strings.Repeat("]", 2000), "3:7: vars is a list; it must be a map"},
+		{"nested lists without end", goodFile + "vars: " + strings.Repeat("[", 2<<20), "3:1: it is nested too deeply"},
+		{"nested maps without end", goodFile + "vars: " + strings.Repeat("{a: ", 1<<19), "3:1: it is nested too deeply"},
+		{"nested dashes", goodFile + "vars:\n" + strings.Repeat("- ", 1<<20), "3:1: it is nested too deeply"},
+		{"a setting of megabytes", "servers: [http]\nstack: [{use: errors, lines: " + strings.Repeat("x", 3<<20) + "}, say]\n", `2:30: errors: lines is "` + strings.Repeat("x", 79) + `…"; it must be a whole number`},
+		{"a name of megabytes", "servers: [http]\nstack: [" + strings.Repeat("x", 3<<20) + "]\n", `2:9: unknown middleware or app "xxx`},
+		{"a pattern of megabytes", goodFile + "urls:\n  ? /" + strings.Repeat("x/", 1<<20) + "\n  : {say: {text: a}}\n", `4:5: the pattern "/x/`},
+		{"a long line", "servers: [http]\nstack: [{use: say, text: " + strings.Repeat("x", 10000) + ", txt: a}]\n", `2:10028: say has no setting "txt"; did you mean "text"?`},
+		{"too large", goodFile + strings.Repeat("# 345678\n", maxFile/9), "1:1: the stack file can't be read: it is larger than 4 MiB; a stack file must not be"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, ps := loadText(t, tt.content)
+			if tt.want == "" || ps == nil {
+				if tt.want != "" || ps != nil {
+					t.Fatalf("the problems are %v, want %q", ps, tt.want)
+				}
+				return
+			}
+			if got := fmt.Sprintf("%d:%d: %s", ps[0].Line, ps[0].Column, ps[0].Text); !strings.HasPrefix(got, tt.want) {
+				t.Errorf("the first problem is\n%s\nwant\n%s", got, tt.want)
+			}
+			for _, p := range ps {
+				if len(p.Text) > 4000 {
+					t.Errorf("the text has %d bytes: %.80s…", len(p.Text), p.Text)
+				}
+				for line := range strings.Lines(p.Excerpt()) {
+					if len([]rune(line)) > 100 || strings.ContainsFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return r < ' ' || r == 0x7f }) {
+						t.Errorf("the excerpt would spoil a terminal: %.200q", line)
+					}
+				}
+			}
+		})
+	}
+}
