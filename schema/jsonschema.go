@@ -10,9 +10,12 @@ import (
 	"github.com/stackd/stackd/stackfile"
 )
 
-// dialect is draft-07 of JSON Schema: the newest that yaml-language-server, which is behind most editors'
-// YAML support, knows in full. Of 2019-09 and 2020-12 it passes over what is new. In draft-07
-// nothing counts that stands beside a $ref, so each $ref has an object of its own.
+// dialect is draft-07 of JSON Schema: what yaml-language-server, which is behind most editors' YAML support,
+// checks and completes by. Later drafts it knows in part, and nothing that is new in them is needed here. In
+// draft-07 nothing counts that stands beside a $ref, so each $ref has an object of its own.
+//
+// Two keywords are not of the dialect, which leaves those that it doesn't know alone: enumDescriptions, which editors
+// show beside suggestions, and patternErrorMessage, which they show in place of a pattern.
 const dialect = "http://json-schema.org/draft-07/schema#"
 
 // JSONSchema returns the JSON Schema (draft-07) of stack files with the components of reg, for
@@ -75,7 +78,7 @@ func (b *builder) file() object {
 		{defSwitch, anyOf(
 			object{{"type", "boolean"}},
 			object{{"enum", []any{"on", "off", "yes", "no"}}},
-			object{{"type", "string"}, {"pattern", "^(" + strings.Join([]string{anyCase("true"), anyCase("on"), anyCase("yes"), anyCase("false"), anyCase("off"), anyCase("no")}, "|") + ")$"}},
+			inAnyCase("true", "on", "yes", "false", "off", "no"),
 			ref(defExpansion),
 		)},
 		{defServer, b.entry("The server to run.", registry.KindServer)},
@@ -97,7 +100,7 @@ func (b *builder) file() object {
 	}
 	return object{
 		{"$schema", dialect},
-		{"title", "stackd stack file"},
+		{"title", "stack file"},
 		{"type", "object"},
 		{"properties", b.keys()},
 		{"required", []any{"servers", "stack"}},
@@ -116,7 +119,10 @@ func (b *builder) keys() object {
 		"urls": {
 			{"type", []any{"object", "null"}},
 			// The coarse form of a pattern: an upper case method, a host, and a path.
-			{"propertyNames", object{{"pattern", `^([^a-z/\s]+[ \t]+)?[^/\s]*/[^?#]*$`}}},
+			{"propertyNames", object{
+				{"pattern", `^([^a-z/\s]+[ \t]+)?[^/\s]*/[^?#]*$`},
+				{"patternErrorMessage", "It must be a pattern such as /admin/, POST /upload/{id} or *.example.org/."},
+			}},
 			{"additionalProperties", ref(defOverride)},
 		},
 	}
@@ -176,7 +182,11 @@ func (b *builder) entry(about string, kinds ...registry.Kind) object {
 		{"properties", object{
 			{"use", described(about, b.named(all), ref(defExpansion))},
 			{"as", described("The name of the slot, when it is not the component's: one that stands twice needs it.",
-				object{{"type", "string"}, {"pattern", "^[a-z][a-z0-9_]*$"}}, ref(defExpansion))},
+				object{
+					{"type", "string"},
+					{"pattern", "^[a-z][a-z0-9_]*$"},
+					{"patternErrorMessage", "It must be lower case letters, digits and underscores, and begin with a letter."},
+				}, ref(defExpansion))},
 			{"off", described("Leave it out, until an override under urls says on.", ref(defSwitch))},
 		}},
 		{"required", []any{"use"}},
@@ -184,7 +194,13 @@ func (b *builder) entry(about string, kinds ...registry.Kind) object {
 	if len(rules) > 0 {
 		settings = settings.set("allOf", rules)
 	}
-	return anyOf(b.named(b.bare(all)), ref(defExpansion), settings)
+	return nameOr(settings, b.named(b.bare(all)), ref(defExpansion))
+}
+
+// nameOr is a map, or else something shorter. As an anyOf it would mean the same, but then an editor shows for a fault in
+// the map that it should have been something else.
+func nameOr(settings object, short ...any) object {
+	return object{{"if", object{{"type", "object"}}}, {"then", settings}, {"else", anyOf(short...)}}
 }
 
 func described(about string, all ...any) object {
@@ -220,7 +236,7 @@ func (b *builder) slot(about string, first []*registry.Definition, kinds ...regi
 	if len(kinds) == 1 && kinds[0] == registry.KindApp {
 		onOff = stayOn()
 	}
-	s := anyOf(onOff, settings)
+	s := nameOr(settings, onOff)
 	if about != "" {
 		s = append(object{{"description", about}}, s...)
 	}
@@ -231,7 +247,7 @@ func (b *builder) slot(about string, first []*registry.Definition, kinds ...regi
 func stayOn() object {
 	return anyOf(
 		object{{"enum", []any{true, "on", "yes"}}},
-		object{{"type", "string"}, {"pattern", "^(" + anyCase("true") + "|" + anyCase("on") + "|" + anyCase("yes") + ")$"}},
+		inAnyCase("true", "on", "yes"),
 		ref(defExpansion),
 	)
 }
@@ -240,7 +256,7 @@ func stayOn() object {
 func neverOff() object {
 	return anyOf(
 		object{{"enum", []any{false, "off", "no"}}},
-		object{{"type", "string"}, {"pattern", "^(" + anyCase("false") + "|" + anyCase("off") + "|" + anyCase("no") + ")$"}},
+		inAnyCase("false", "off", "no"),
 		ref(defExpansion),
 	)
 }
@@ -270,6 +286,7 @@ func (b *builder) reference(kind registry.Kind) object {
 		// Their settings have these where they are entries.
 		settings = settings.set("properties", object{{"as", false}, {"off", false}})
 	}
+	// Not nameOr: as the value of a setting, editors would not suggest the names.
 	return anyOf(b.named(all), ref(defExpansion), settings)
 }
 
@@ -294,7 +311,7 @@ func (b *builder) component(d *registry.Definition) object {
 	if about := b.prose[d.Package].Synopsis; about != "" {
 		s = append(object{{"description", upperFirst(about) + "."}}, s...)
 	}
-	return s
+	return append(object{{"title", d.Name}}, s...)
 }
 
 // structure is a map with the settings of a struct, whose rows are those that begin with path.

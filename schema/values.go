@@ -99,19 +99,19 @@ func scalar(t *registry.Type, rules []registry.Rule) []object {
 				number = number.set("maximum", math.Exp2(float64(bits))-1)
 			}
 		}
-		return append(forms, limit(number, rules, numeric), matching(signed(t, rules, integerPattern)))
+		return append(forms, limit(number, rules, numeric), matching(t, signed(t, rules, integerPattern)))
 	case registry.FormFloat:
-		return append(forms, limit(object{{"type", "number"}}, rules, numeric), matching(floatPattern))
+		return append(forms, limit(object{{"type", "number"}}, rules, numeric), matching(t, floatPattern))
 	case registry.FormSize:
-		return append(forms, limit(object{{"type", "integer"}}, rules, numeric), matching(signed(t, rules, sizePattern)))
+		return append(forms, limit(object{{"type", "integer"}}, rules, numeric), matching(t, signed(t, rules, sizePattern)))
 	case registry.FormDuration:
-		forms = append(forms, matching(signed(t, rules, durationPattern)))
+		forms = append(forms, matching(t, signed(t, rules, durationPattern)))
 		if admits(rules, 0) {
 			forms = append(forms, object{{"enum", []any{0}}})
 		}
 		return forms
 	case registry.FormAddress:
-		return append(forms, matching(addressPattern))
+		return append(forms, matching(t, addressPattern))
 	}
 	return append(forms, text(rules)...)
 }
@@ -124,10 +124,10 @@ func text(rules []registry.Rule) []object {
 	}
 	o = limit(o, rules, map[string]string{"min": "minLength", "max": "maxLength"})
 	if r := rule(rules, "startswith"); r != nil {
-		o = o.set("pattern", "^"+regexp.QuoteMeta(r.Arg))
+		o = o.set("pattern", "^"+regexp.QuoteMeta(r.Arg)).set("patternErrorMessage", "It must begin with "+r.Arg+".")
 	}
 	if rule(rules, "url") != nil {
-		o = o.set("pattern", urlPattern).set("format", "uri")
+		o = o.set("pattern", urlPattern).set("patternErrorMessage", "It must be a URL such as https://example.org/.")
 	}
 	if len(o) == 1 {
 		return []object{o}
@@ -146,7 +146,11 @@ func oneOf(t *registry.Type, values []string) object {
 	return object{{"enum", all}}
 }
 
-func matching(pattern string) object { return object{{"type", "string"}, {"pattern", pattern}} }
+// matching is a text for a value of type t. Editors show the message, and not the pattern, where it doesn't
+// match.
+func matching(t *registry.Type, pattern string) object {
+	return object{{"type", "string"}, {"pattern", pattern}, {"patternErrorMessage", "It must be " + t.Noun() + "."}}
+}
 
 // signed is the pattern of a number after its sign, with that sign. When the rules refuse what is negative a
 // minus may stand before nothing but zeros.
@@ -174,14 +178,19 @@ func admits(rules []registry.Rule, n float64) bool {
 	return least <= n
 }
 
-// anyCase is a pattern for a word in upper, lower or mixed case. The dialect's regular expressions have no
+// inAnyCase is one of these words in upper, lower or mixed case. The dialect's regular expressions have no
 // flag for that.
-func anyCase(word string) string {
+func inAnyCase(words ...string) object {
 	var b strings.Builder
-	for _, c := range word {
-		b.WriteString("[" + strings.ToUpper(string(c)) + string(c) + "]")
+	for i, word := range words {
+		if i > 0 {
+			b.WriteByte('|')
+		}
+		for _, c := range word {
+			b.WriteString("[" + strings.ToUpper(string(c)) + string(c) + "]")
+		}
 	}
-	return b.String()
+	return object{{"type", "string"}, {"pattern", "^(" + b.String() + ")$"}}
 }
 
 // written returns a value as JSON has what a stack file would write for it. Secrets are not

@@ -56,9 +56,9 @@ func generate(reg *registry.Registry) (map[string][]byte, error) {
 		return nil, err
 	}
 	prose := make(schema.Prose)
-	places := make(places)
+	at := make(places)
 	for _, p := range found {
-		text, err := p.read(places)
+		text, err := p.read(at)
 		if err != nil {
 			return nil, err
 		}
@@ -68,7 +68,7 @@ func generate(reg *registry.Registry) (map[string][]byte, error) {
 		}
 		prose[p.ImportPath] = text
 	}
-	if err := gaps(prose, reg, places); err != nil {
+	if err := gaps(prose, reg, at); err != nil {
 		return nil, err
 	}
 	var encoded bytes.Buffer
