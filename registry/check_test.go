@@ -266,7 +266,10 @@ type single struct {
 func TestType(t *testing.T) {
 	d := define(t, forms{
 		true, -1, 2, 3, 4, 1.5, "a text", 12 * time.Hour, 64 << 10, "site", ":80", registry.NewSecret("tiger"),
-		registry.Use[session.Store]("memory"), []string{"a", "b: c"}, map[string]int{"z": 1, "a": 2}, single{7},
+		registry.Use[session.Store]("memory"),
+		[]string{"a", "b: c"},
+		map[string]int{"z": 1, "a": 2},
+		single{7},
 	})
 	for _, test := range []struct {
 		name string

@@ -116,7 +116,7 @@ func addresses(t *registry.Type, v reflect.Value, path string) error {
 		}
 	case registry.FormMap:
 		for _, key := range v.MapKeys() {
-			errs = append(errs, addresses(t.Elem, v.MapIndex(key), path+"."+key.String()))
+			errs = append(errs, addresses(t.Elem, v.MapIndex(key), path+"["+key.String()+"]"))
 		}
 	}
 	return errors.Join(errs...)
