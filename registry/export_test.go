@@ -1,10 +1,7 @@
 package registry
 
-// Elsewhere is a component that another package than the test's declares.
-var Elsewhere = Hookless("elsewhere")
-
-// Hookless returns a middleware that does nothing.
-func Hookless(name string) Middleware[struct{}] {
+// Elsewhere returns a component that another package than the test's declares.
+func Elsewhere(name string) Middleware[struct{}] {
 	return Middleware[struct{}]{
 		Name:   name,
 		Traits: Traits{Processes: ProcessSafe, Calls: NonBlocking},

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"strings"
@@ -262,9 +263,10 @@ func caught(f func()) (p any) {
 }
 
 func TestRegister(t *testing.T) {
-	registry.Register(registry.Elsewhere)
-	registry.Register(named[none, session.Store]("elsewhere")) // another kind, another name
-	if registry.Compiled().Lookup(registry.KindMiddleware, "elsewhere") == nil {
+	name := "t" + strings.ToLower(rand.Text()) // what is registered stays so when the test runs again
+	registry.Register(registry.Elsewhere(name))
+	registry.Register(named[none, session.Store](name)) // names are unique within a kind
+	if registry.Compiled().Lookup(registry.KindMiddleware, name) == nil {
 		t.Error("Compiled: has no middleware that registered itself")
 	}
 	for _, test := range []struct {
@@ -272,8 +274,8 @@ func TestRegister(t *testing.T) {
 		c    registry.Declaration
 		want string
 	}{
-		{"taken", named[none, registry.Wrap]("elsewhere"), `registry: middleware "elsewhere" is declared by github.com/stackd/stackd/registry and by github.com/stackd/stackd/registry_test`},
-		{"taken by a middleware", named[none, http.Handler]("elsewhere"), `registry: app "elsewhere" is declared by github.com/stackd/stackd/registry and by github.com/stackd/stackd/registry_test`},
+		{"taken", named[none, registry.Wrap](name), `registry: middleware "` + name + `" is declared by github.com/stackd/stackd/registry and by github.com/stackd/stackd/registry_test`},
+		{"taken by a middleware", named[none, http.Handler](name), `registry: app "` + name + `" is declared by github.com/stackd/stackd/registry and by github.com/stackd/stackd/registry_test`},
 		{"faults", registry.App[none]{Name: "probe", Traits: promises}, `registry: a component: app "probe": it has no Build function`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -282,7 +284,7 @@ func TestRegister(t *testing.T) {
 			}
 		})
 	}
-	if n := len(registry.Compiled().Named("elsewhere")); n != 2 {
+	if n := len(registry.Compiled().Named(name)); n != 2 {
 		t.Errorf("Compiled: has %d components of the name after refused ones, want 2", n)
 	}
 }
