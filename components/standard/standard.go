@@ -13,6 +13,7 @@ import (
 	_ "github.com/stackd/stackd/components/factories/static"
 	_ "github.com/stackd/stackd/components/factories/template"
 	_ "github.com/stackd/stackd/components/middleware/errors"
+	_ "github.com/stackd/stackd/components/middleware/requestid"
 	_ "github.com/stackd/stackd/components/middleware/session"
 	_ "github.com/stackd/stackd/components/reporters/log"
 	_ "github.com/stackd/stackd/components/servers/http"
