@@ -83,18 +83,16 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := b.ReadCloser.Read(p)
-	if err == nil {
-		return n, nil
+	switch {
+	case err == nil:
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		b.ended, b.rest = true, false
+		err = failure.WithStatus(fmt.Errorf("the request body stalled for %v: %w", b.idle, err), http.StatusRequestTimeout)
+	default:
+		// At its end net/http begins to watch whether the client leaves, and lifts the deadline
+		// for that.
+		b.ended, b.rest = true, !errors.Is(err, io.EOF)
 	}
-	b.ended = true
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		b.rest = false
-		return n, failure.WithStatus(fmt.Errorf("the request body stalled for %v: %w", b.idle, err), http.StatusRequestTimeout)
-	}
-	b.rest = !errors.Is(err, io.EOF)
-	// From here on net/http waits for the client to leave, which takes as long as the
-	// handler does. It fails only for a connection that is gone.
-	_ = b.control.SetReadDeadline(time.Time{})
 	return n, err
 }
 
