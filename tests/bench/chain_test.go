@@ -21,7 +21,7 @@ func newStack(tb testing.TB, entries string) http.Handler {
 	dir := tb.TempDir()
 	file := filepath.Join(dir, "stack.yaml")
 	for name, text := range map[string]string{
-		file:                           "servers: [http]\nstack: [" + entries + "]\n",
+		file:                            "servers: [http]\nstack: [" + entries + "]\n",
 		filepath.Join(dir, "page.html"): strings.Repeat("<p>sixteen bytes", 64),
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -63,9 +64,6 @@ func fetch(ctx context.Context, url string) (*answer, error) {
 }
 
 func (a *answer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	h := w.Header()
-	for name, values := range a.header {
-		h[name] = values
-	}
+	maps.Copy(w.Header(), a.header)
 	w.Write(a.body)
 }
