@@ -72,28 +72,3 @@ func (o *output) end() { o.change(func() { o.ended = true }) }
 
 // stop lets reads return at once.
 func (o *output) stop() { o.change(func() { o.cut = true }) }
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	text []byte
-	cut  bool
-}
-
-// tailSize is how much a tail keeps.
-const tailSize = 64 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.text = append(t.text, p...)
-	if extra := len(t.text) - tailSize; extra > 0 {
-		t.text = append(t.text[:0], t.text[extra:]...)
-		t.cut = true
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	if t.cut {
-		return "…" + string(t.text)
-	}
-	return string(t.text)
-}

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"sync"
 	"time"
+
+	"github.com/stackd/stackd/registry/gateway"
 )
 
 // process is a script that runs, with what it started.
@@ -16,7 +18,7 @@ type process struct {
 	cmd    *exec.Cmd
 	cancel context.CancelCauseFunc
 	stdout output
-	stderr tail // to be read after end
+	stderr gateway.Tail // to be read after end
 	pipes  []*os.File
 	feeder *feeder // nil when there is nothing to feed
 

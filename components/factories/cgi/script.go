@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/stackd/stackd/registry/failure"
+	"github.com/stackd/stackd/registry/gateway"
 	"github.com/stackd/stackd/registry/resource"
 )
 
@@ -39,7 +40,7 @@ type script struct {
 
 func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := s.serve(w, r)
-	if _, gone := errors.AsType[*writeError](err); gone {
+	if _, gone := errors.AsType[*gateway.ClientGoneError](err); gone {
 		panic(http.ErrAbortHandler) // nobody is left to tell
 	}
 	failure.Report(r, err)
@@ -55,7 +56,7 @@ func (s *script) serve(w http.ResponseWriter, r *http.Request) error {
 	length := r.ContentLength
 	if length < 0 && r.Body != nil {
 		var err error
-		if stdin, length, err = spool(r.Body, int64(cfg.MaxSpool)); err != nil {
+		if stdin, length, err = gateway.Spool(r.Body, int64(cfg.MaxSpool)); err != nil {
 			return err
 		}
 	}
@@ -98,7 +99,7 @@ func (s *script) serve(w http.ResponseWriter, r *http.Request) error {
 		p.feeder = feed
 		p.running.Go(func() { feed.run(p) })
 	}
-	err = s.answer(w, r, response, p)
+	err = s.answer(w, r, p)
 	patience := cfg.Timeout
 	if err != nil {
 		patience = drain // one that ends badly says more by its exit status than by its output
@@ -148,15 +149,15 @@ func fault(err error) error {
 }
 
 // answer passes on what the script writes.
-func (s *script) answer(w http.ResponseWriter, r *http.Request, response *http.ResponseController, p *process) error {
+func (s *script) answer(w http.ResponseWriter, r *http.Request, p *process) error {
 	out := bufio.NewReaderSize(&p.stdout, 32<<10)
-	a, err := readAnswer(out, int(s.factory.cfg.MaxHeader))
+	a, err := gateway.ReadHeader(out, int(s.factory.cfg.MaxHeader))
 	if err != nil {
 		return fault(err)
 	}
-	b := &body{w: w, response: response, left: a.length}
-	if a.bodyless(r.Method) {
-		b.left = -1
+	length := a.Length
+	if a.Bodyless(r.Method) {
+		length = -1
 		_, err = io.Copy(io.Discard, out)
 	} else {
 		_, err = out.Peek(1)
@@ -164,73 +165,35 @@ func (s *script) answer(w http.ResponseWriter, r *http.Request, response *http.R
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fault(err)
 	}
-	if err != nil || a.bodyless(r.Method) {
+	b := gateway.NewRelay(w, length)
+	if err != nil || a.Bodyless(r.Method) {
 		// All is said, and nothing was sent: if the script ends badly the catcher can still answer.
 		if !p.await(s.factory.cfg.Timeout) {
 			return fault(errTimeout)
 		}
-		if p.exit != nil || b.left > 0 {
-			return b.complete()
+		if p.exit != nil || length > 0 {
+			return incomplete(b)
 		}
 	}
-	h := w.Header()
-	for name, values := range a.fields {
-		if name == "Set-Cookie" || name == "Vary" {
-			h[name] = append(h[name], values...)
-		} else {
-			h[name] = values
-		}
-	}
-	if a.fields["Content-Type"] == nil {
-		h["Content-Type"] = nil // it isn't guessed
-	}
-	p.announceClose(h, r)
-	w.WriteHeader(a.status)
-	if a.bodyless(r.Method) {
+	a.Apply(w.Header())
+	p.announceClose(w.Header(), r)
+	w.WriteHeader(a.Status)
+	if a.Bodyless(r.Method) {
 		return nil
 	}
 	if _, err := out.WriteTo(b); err != nil {
 		return fault(err)
 	}
-	return b.complete()
+	return incomplete(b)
 }
 
-// body passes the body on as it comes.
-type body struct {
-	w        io.Writer
-	response *http.ResponseController
-	left     int64 // -1 when the length is unknown
-}
-
-func (b *body) Write(data []byte) (int, error) {
-	if b.left >= 0 {
-		if b.left -= int64(len(data)); b.left < 0 {
-			b.left = 0
-			return 0, errors.New("the body is longer than its Content-Length")
-		}
-	}
-	n, err := b.w.Write(data)
-	if err == nil {
-		err = b.response.Flush()
-	}
-	if err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return n, &writeError{err}
-	}
-	return n, nil
-}
-
-// complete says whether all of the body came.
-func (b *body) complete() error {
-	if b.left > 0 {
-		return fault(fmt.Errorf("the body ends %d bytes before its Content-Length", b.left))
+// incomplete is an error unless all of the body came.
+func incomplete(b *gateway.Relay) error {
+	if err := b.Complete(); err != nil {
+		return fault(err)
 	}
 	return nil
 }
-
-// writeError says that the client doesn't take the response.
-type writeError struct{ error }
-
-func (e *writeError) Unwrap() error { return e.error }
 
 // verdict says how it went, after the script has ended. Exit is how it did, unless it was
 // made to.
@@ -245,33 +208,14 @@ func (s *script) verdict(r *http.Request, p *process, err, exit error) error {
 	case exit != nil:
 		err = failure.WithStatus(fmt.Errorf("%w (%w)", err, exit), failure.Status(err))
 	}
-	return &scriptError{error: err, name: s.file.Name, stderr: p.stderr.String()}
+	return &gateway.ScriptError{Err: err, Name: s.file.Name, Stderr: p.stderr.String()}
 }
 
-func (s *script) logStderr(ctx context.Context, stderr *tail) {
+func (s *script) logStderr(ctx context.Context, stderr *gateway.Tail) {
 	for line := range strings.Lines(stderr.String()) {
 		line = strings.TrimRight(line, "\r\n")
 		s.factory.log.WarnContext(ctx, "script wrote to standard error", "script", s.file.Name, "line", line)
 	}
-}
-
-// scriptError is what went wrong with a script.
-type scriptError struct {
-	error
-	name   string
-	stderr string
-}
-
-func (e *scriptError) Error() string { return e.name + ": " + e.error.Error() }
-
-func (e *scriptError) Unwrap() error { return e.error }
-
-// Details returns what the script wrote to its standard error.
-func (e *scriptError) Details() []failure.Detail {
-	if e.stderr == "" {
-		return nil
-	}
-	return []failure.Detail{{Title: "standard error of " + e.name, Text: e.stderr}}
 }
 
 // errBusy says that too many scripts are running.

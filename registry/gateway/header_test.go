@@ -1,4 +1,4 @@
-package cgi
+package gateway
 
 import (
 	"bufio"
@@ -18,7 +18,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-func TestReadAnswer(t *testing.T) {
+func TestReadHeader(t *testing.T) {
 	for _, tt := range []struct {
 		name, output string
 		status       int
@@ -66,7 +66,7 @@ func TestReadAnswer(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := bufio.NewReaderSize(strings.NewReader(tt.output), 16)
-			a, err := readAnswer(r, 500)
+			a, err := ReadHeader(r, 500)
 			if tt.fails != "" {
 				if err == nil || err.Error() != tt.fails {
 					t.Errorf("the error is\n%v\nit must be\n%s", err, tt.fails)
@@ -80,10 +80,10 @@ func TestReadAnswer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if a.status != tt.status || a.length != tt.length || string(body) != tt.body {
-				t.Errorf("status %d, length %d and body %q must be %d, %d and %q", a.status, a.length, body, tt.status, tt.length, tt.body)
+			if a.Status != tt.status || a.Length != tt.length || string(body) != tt.body {
+				t.Errorf("status %d, length %d and body %q must be %d, %d and %q", a.Status, a.Length, body, tt.status, tt.length, tt.body)
 			}
-			if diff := cmp.Diff(tt.fields, a.fields); diff != "" {
+			if diff := cmp.Diff(tt.fields, a.Fields); diff != "" {
 				t.Errorf("fields (-want +got):\n%s", diff)
 			}
 		})
@@ -102,7 +102,7 @@ func FuzzResponseHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, output string) {
 		const limit, buffer = 256, 32
 		source := strings.NewReader(output)
-		a, err := readAnswer(bufio.NewReaderSize(source, buffer), limit)
+		a, err := ReadHeader(bufio.NewReaderSize(source, buffer), limit)
 		if read := len(output) - source.Len(); read > limit+2*buffer {
 			t.Fatalf("it read %d bytes for a header of at most %d", read, limit)
 		}
@@ -112,23 +112,23 @@ func FuzzResponseHeader(f *testing.F) {
 			}
 			return
 		}
-		if a.status < 200 || a.status > 599 {
-			t.Fatalf("the status is %d", a.status)
+		if a.Status < 200 || a.Status > 599 {
+			t.Fatalf("the status is %d", a.Status)
 		}
-		again := fmt.Sprintf("Status: %d\n", a.status)
-		for _, name := range slices.Sorted(maps.Keys(a.fields)) {
-			for _, value := range a.fields[name] {
+		again := fmt.Sprintf("Status: %d\n", a.Status)
+		for _, name := range slices.Sorted(maps.Keys(a.Fields)) {
+			for _, value := range a.Fields[name] {
 				if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
 					t.Fatalf("the field %q: %q can't be sent", name, value)
 				}
 				again += name + ": " + value + "\n"
 			}
 		}
-		b, err := readAnswer(bufio.NewReader(strings.NewReader(again+"\n")), limit*8)
+		b, err := ReadHeader(bufio.NewReader(strings.NewReader(again+"\n")), limit*8)
 		if err != nil {
 			t.Fatalf("written again it isn't read: %v", err)
 		}
-		if diff := cmp.Diff(a.fields, b.fields); diff != "" || a.status != b.status {
+		if diff := cmp.Diff(a.Fields, b.Fields); diff != "" || a.Status != b.Status {
 			t.Fatalf("written again it is another (-first +second):\n%s", diff)
 		}
 	})

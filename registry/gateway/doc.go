@@ -1,0 +1,9 @@
+// Package gateway holds what the Common Gateway Interface (RFC 3875) and the protocols that
+// came of it have in common: the variables that stand for a request, and the header of a
+// response. FastCGI, SCGI and the rest differ only in how they carry these.
+//
+// For the side that asks a program there are [Variables], which tell it the request,
+// [Spool], for bodies whose length it couldn't be told otherwise, [ReadHeader] and
+// [Relay], which take its answer, and [ScriptError], which brings along what it
+// wrote to its standard error.
+package gateway
