@@ -31,7 +31,7 @@ when the command line can't be understood.`,
 					bad = true
 					continue
 				}
-				fmt.Fprintf(p.out, "%s: good\n", file)
+				p.out.printf("%s: good\n", file)
 			}
 			if bad {
 				return &failed{}

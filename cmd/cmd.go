@@ -33,30 +33,51 @@ const (
 // Main runs the command that the arguments ask for, and returns the exit status. It uses the
 // components that registered themselves, the standard streams, and signals.
 func Main(args []string) int {
-	p := &program{registry: registry.Compiled(), out: os.Stdout, err: os.Stderr}
+	p := &program{registry: registry.Compiled(), out: &output{Writer: os.Stdout}, err: &output{Writer: os.Stderr}}
 	root := p.root()
 	root.SetArgs(args)
 	root.SetOut(p.out)
 	root.SetErr(p.err)
 	err := root.Execute()
+	if err == nil && p.out.failed != nil { // such as a full disk: what was asked for isn't there
+		err = &failed{p.out.failed}
+	}
 	if err == nil {
 		return exitGood
 	}
 	if done, ok := errors.AsType[*failed](err); ok {
 		if done.error != nil {
-			fmt.Fprintf(p.err, "stackd: %s\n", done)
+			p.err.printf("stackd: %s\n", done)
 		}
 		return exitProblem
 	}
-	fmt.Fprintf(p.err, "stackd: %s\nrun stackd --help for the commands\n", err)
+	p.err.printf("stackd: %s\nrun stackd --help for the commands\n", err)
 	return exitUsage
 }
 
 // program is what the commands share.
 type program struct {
 	registry *registry.Registry
-	out, err io.Writer
+	out, err *output
 }
+
+// output is a stream that remembers its first error, so that not every line that is
+// printed must look for one.
+type output struct {
+	io.Writer
+	failed error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	if o.failed != nil {
+		return 0, o.failed
+	}
+	n, err := o.Writer.Write(p)
+	o.failed = err
+	return n, err
+}
+
+func (o *output) printf(format string, args ...any) { _, _ = fmt.Fprintf(o, format, args...) }
 
 // failed is the error of a command that was understood. A nil error in it means that
 // everything was said.
@@ -93,16 +114,16 @@ func wants(least, most int, text string) cobra.PositionalArgs {
 }
 
 // problems prints the problems of a stack file, with the lines if people are looking.
-func (p *program) problems(w io.Writer, err error) {
+func (p *program) problems(w *output, err error) {
 	ps, ok := errors.AsType[stackfile.Problems](err)
 	if !ok {
-		fmt.Fprintln(w, err)
+		w.printf("%s\n", err)
 		return
 	}
 	for _, problem := range ps {
-		fmt.Fprintln(w, problem)
-		if isTerminal(w) {
-			fmt.Fprint(w, problem.Excerpt())
+		w.printf("%s\n", problem)
+		if isTerminal(w.Writer) {
+			w.printf("%s", problem.Excerpt())
 		}
 	}
 }

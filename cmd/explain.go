@@ -36,7 +36,7 @@ The URL may be a path (/admin/), a host and path (example.org/admin/) or a whole
 				p.problems(p.err, err)
 				return &failed{}
 			}
-			fmt.Fprint(p.out, plan.Explain(method, host, path))
+			p.out.printf("%s", plan.Explain(method, host, path))
 			return nil
 		},
 	}

@@ -18,19 +18,20 @@ func (p *program) list() *cobra.Command {
 		Short: "List the components, by kind, with what each is for",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+			columns := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+			w := &output{Writer: columns}
 			var kind registry.Kind
 			for _, d := range p.registry.All() {
 				if d.Kind != kind {
 					if kind != "" {
-						fmt.Fprintln(w)
+						w.printf("\n")
 					}
 					kind = d.Kind
-					fmt.Fprintf(w, "%s\n", kind)
+					w.printf("%s\n", kind)
 				}
-				fmt.Fprintf(w, "  %s\t%s\n", d.Name, schema.Synopsis(d))
+				w.printf("  %s\t%s\n", d.Name, schema.Synopsis(d))
 			}
-			return w.Flush()
+			return columns.Flush()
 		},
 	}
 }
@@ -47,9 +48,9 @@ func (p *program) doc() *cobra.Command {
 			}
 			for i, d := range found {
 				if i > 0 {
-					fmt.Fprintln(p.out)
+					p.out.printf("\n")
 				}
-				fmt.Fprint(p.out, schema.Component(d))
+				p.out.printf("%s", schema.Component(d))
 			}
 			return nil
 		},
@@ -86,7 +87,7 @@ func (p *program) version() *cobra.Command {
 					revision = " " + s.Value
 				}
 			}
-			fmt.Fprintf(p.out, "stackd %s%s %s\n", version, revision, info.GoVersion)
+			p.out.printf("stackd %s%s %s\n", version, revision, info.GoVersion)
 			return nil
 		},
 	}

@@ -51,7 +51,7 @@ func run(t *testing.T, file string) *running {
 		}
 		close(r.records)
 	}()
-	p := &program{registry: registry.Compiled(), out: io.Discard, err: io.Discard}
+	p := &program{registry: registry.Compiled(), out: &output{Writer: io.Discard}, err: &output{Writer: io.Discard}}
 	go func() {
 		r.ended <- p.serve(ctx, file, slog.New(slog.NewJSONHandler(write, nil)))
 		write.Close()
@@ -222,10 +222,12 @@ func TestReloadUnderLoad(t *testing.T) {
 		t.Errorf("the heap grew from %d to %d KiB", before.heap>>10, after.heap>>10)
 	}
 	r.cancel()
-	for range r.records { //nolint:revive // drained so that the server can log while it ends
+	var last map[string]any
+	for record := range r.records { // so that the server can log while it ends
+		last = record
 	}
 	if err := <-r.ended; err != nil {
-		t.Errorf("the server ended with %v", err)
+		t.Errorf("the server ended with %v after %v", err, last)
 	}
 	if c, err := net.DialTimeout("tcp", address, patience); err == nil {
 		c.Close()

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +32,7 @@ the requests under way finish and stop; a second one stops at once.`,
 			if len(args) > 0 {
 				file = args[0]
 			}
-			return p.serve(c.Context(), file, newLogger(p.err, level))
+			return p.serve(c.Context(), file, newLogger(p.err.Writer, level))
 		},
 	}
 	c.Flags().TextVar(&level, "log-level", slog.LevelInfo, "least level logged: debug, info, warn or error")
@@ -45,8 +46,13 @@ const noStackFile = `there is no %[1]s here. Name one (stackd run site.yaml), or
     - {use: http, listen: "127.0.0.1:8080"}
   stack:
     - errors
-    - {use: finder, root: .}
-`
+    - {use: finder, root: .}`
+
+// headroom is memory that is allocated and never touched, so that it is nothing but address
+// space. The garbage collector runs when the heap has doubled. That of a busy server is mostly
+// garbage: without the headroom it would be collected every 3 MB, which takes a sixth of the
+// processor time of serving small files.
+const headroom = 8 << 20
 
 // serve runs the file until it is told to stop.
 func (p *program) serve(ctx context.Context, file string, log *slog.Logger) error {
@@ -56,6 +62,7 @@ func (p *program) serve(ctx context.Context, file string, log *slog.Logger) erro
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && file == defaultFile {
 		return &failed{fmt.Errorf(noStackFile, file)}
 	}
+	defer runtime.KeepAlive(make([]byte, headroom))
 	l := &loader{program: p, file: file, log: log}
 	err := serve.Run(ctx, serve.Options{Load: l.load, Logger: log})
 	switch {
@@ -87,7 +94,7 @@ func (l *loader) load(ctx context.Context) (serve.Generation, error) {
 	}
 	l.stack = stack
 	carried, all := stack.Carried()
-	l.log.Info("stack built", "file", l.file, "components", all, "carried over", carried)
+	l.log.Info("stack built", "file", l.file, "components", all, "carried_over", carried)
 	deadlines := plan.Deadlines()
 	g := serve.Generation{
 		Handler:      stack,
@@ -111,7 +118,7 @@ func (l *loader) refused(err error) error {
 		return err
 	}
 	for _, problem := range ps {
-		l.log.Error(problem.String())
+		l.log.Error("problem", "at", fmt.Sprintf("%s:%d:%d", problem.File, problem.Line, problem.Column), "problem", problem.Text)
 	}
 	if len(ps) == 1 {
 		return fmt.Errorf("%s has a problem", l.file)

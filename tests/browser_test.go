@@ -33,7 +33,7 @@ func TestBrowser(t *testing.T) {
 		if err := chromedp.Do(ctx, actions...); err != nil {
 			t.Fatalf("%s: %v\n%s", what, err, s.log())
 		}
-		picture(t, ctx, what)
+		picture(ctx, t, what)
 	}
 	text := func(what, selector string, wanted ...string) {
 		t.Helper()
@@ -81,7 +81,7 @@ func TestBrowser(t *testing.T) {
 }
 
 // picture keeps a screenshot when somebody wants to look.
-func picture(t *testing.T, ctx context.Context, name string) {
+func picture(ctx context.Context, t *testing.T, name string) {
 	t.Helper()
 	dir := os.Getenv("STACKD_SCREENSHOTS")
 	if dir == "" {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,12 +130,11 @@ func replace(t testing.TB, file string, data []byte) {
 
 // start runs a stack file and waits until it is served. The test's end stops it, and fails
 // when it does not stop cleanly.
-func start(t testing.TB, file string, env ...string) *server {
+func start(t testing.TB, file string) *server {
 	t.Helper()
 	s := &server{t: t, file: file, grown: make(chan struct{}), exited: make(chan error, 1)}
 	s.cmd = exec.Command(built(t), "run", "--log-level", "debug", filepath.Base(file))
 	s.cmd.Dir = filepath.Dir(file)
-	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	log, err := s.cmd.StderrPipe()
 	if err != nil {
@@ -156,7 +156,7 @@ func (s *server) read(log io.Reader) {
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		r := record{}
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+		if json.Unmarshal(lines.Bytes(), &r) != nil {
 			r["msg"] = lines.Text() // a crash, or a problem of the first load
 		}
 		s.mu.Lock()
@@ -248,25 +248,41 @@ func (s *server) stop() {
 		}
 	case <-ctx.Done():
 		_ = s.cmd.Process.Kill()
-		<-s.exited
+		if err := <-s.exited; err != nil {
+			s.t.Logf("it was killed: %v", err)
+		}
 		s.t.Errorf("stackd did not end within %s of SIGTERM:\n%s", patience, s.log())
 	}
 	s.exited <- nil
 }
 
-// get asks for a path and returns the response with its body read.
-func (s *server) get(client *http.Client, path string, header ...string) (*http.Response, string) {
+// answer is a response whose body was read.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+	url    *url.URL // where redirects led
+}
+
+// get asks for a path.
+func (s *server) get(client *http.Client, path string, header ...string) answer {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+path, nil)
+	r, err := http.NewRequest(http.MethodGet, s.url+path, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	response, err := client.Do(r)
+	return s.do(client, r)
+}
+
+// do sends a request.
+func (s *server) do(client *http.Client, r *http.Request) answer {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	response, err := client.Do(r.WithContext(ctx))
 	if err != nil {
 		s.t.Fatalf("%v\n%s", err, s.log())
 	}
@@ -275,7 +291,7 @@ func (s *server) get(client *http.Client, path string, header ...string) (*http.
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return response, string(body)
+	return answer{response.StatusCode, response.Header, string(body), response.Request.URL}
 }
 
 // contains checks that a text has all of these in it.

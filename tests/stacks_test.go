@@ -44,66 +44,56 @@ func askWebware(t *testing.T, s *server) {
 	}
 	client := &http.Client{Jar: jar}
 
-	_, start := s.get(client, "/")
-	contains(t, "the start page", start, "<h2>errors</h2>", "<h2>session</h2>", "<h2>finder</h2>", "webware.yaml:", `data-theme="light"`)
+	contains(t, "the start page", s.get(client, "/").body, "<h2>errors</h2>", "<h2>session</h2>", "<h2>finder</h2>", "webware.yaml:", `data-theme="light"`)
 	if u, _ := url.Parse(s.url); len(jar.Cookies(u)) > 0 {
 		t.Error("the start page set a cookie, and uses no session")
 	}
 
-	_, page := s.get(client, "/counter")
-	contains(t, "the counter", page, `id="count">0<`)
+	contains(t, "the counter", s.get(client, "/counter").body, `id="count">0<`)
 	for _, want := range []string{`id="count">1<`, `id="count">2<`} {
-		r, err := client.PostForm(s.url+"/counter", nil)
+		post, err := http.NewRequest(http.MethodPost, s.url+"/counter", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Body.Close()
-		_, page := s.get(client, "/counter")
-		contains(t, "the counter", page, want)
+		contains(t, "the counter", s.do(client, post).body, want)
 	}
 
-	_, admin := s.get(client, "/admin/")
-	contains(t, "the administration", admin, `data-theme="dark"`, "<code>/admin/</code>", "<code>15m</code>")
+	contains(t, "the administration", s.get(client, "/admin/").body, `data-theme="dark"`, "<code>/admin/</code>", "<code>15m</code>")
 
-	r, env := s.get(client, "/environment.cgi/some/path?a=1")
-	contains(t, "the script's output", env, "PATH_INFO=/some/path\n", "QUERY_STRING=a=1\n", "SCRIPT_NAME=/environment.cgi\n", "STACKD_VAR_THEME=light\n")
-	if r.StatusCode != http.StatusOK {
-		t.Errorf("the script answered %s", r.Status)
+	contains(t, "the script's output", s.get(client, "/environment.cgi/some/path?a=1").body,
+		"PATH_INFO=/some/path\n", "QUERY_STRING=a=1\n", "SCRIPT_NAME=/environment.cgi\n", "STACKD_VAR_THEME=light\n")
+
+	fail := s.get(client, "/fail", "Accept", "text/html")
+	if fail.status != http.StatusInternalServerError {
+		t.Errorf("the page that fails answered %d", fail.status)
+	}
+	contains(t, "the traceback", fail.body, "the page was asked to fail, and did", "fail.html", "webware.yaml:")
+	plain := s.get(client, "/fail", "Accept", "text/html", "X-Forwarded-For", "192.0.2.1")
+	if plain.status != http.StatusInternalServerError || strings.Contains(plain.body, "fail.html") {
+		t.Errorf("a forwarded request was shown the traceback, with %d", plain.status)
 	}
 
-	r, fail := s.get(client, "/fail", "Accept", "text/html")
-	if r.StatusCode != http.StatusInternalServerError {
-		t.Errorf("the page that fails answered %s", r.Status)
-	}
-	contains(t, "the traceback", fail, "the page was asked to fail, and did", "fail.html", "webware.yaml:")
-	r, plain := s.get(client, "/fail", "Accept", "text/html", "X-Forwarded-For", "192.0.2.1")
-	if r.StatusCode != http.StatusInternalServerError || strings.Contains(plain, "fail.html") {
-		t.Errorf("a forwarded request was shown the traceback, with %s", r.Status)
-	}
-
-	r, _ = s.get(client, "/admin", "Accept", "text/html")
-	if r.Request.URL.Path != "/admin/" {
-		t.Errorf("/admin ended at %s", r.Request.URL)
+	if at := s.get(client, "/admin").url; at.Path != "/admin/" {
+		t.Errorf("/admin ended at %s", at)
 	}
 	for path, status := range map[string]int{"/nothing": 404, "/.env": 404, "/layouts/base.html": 404} {
-		if r, _ := s.get(client, path); r.StatusCode != status {
-			t.Errorf("%s answered %s, want %d", path, r.Status, status)
+		if got := s.get(client, path).status; got != status {
+			t.Errorf("%s answered %d, want %d", path, got, status)
 		}
 	}
 }
 
 func askStatic(t *testing.T, s *server) {
-	r, page := s.get(http.DefaultClient, "/")
-	contains(t, "the page", page, "A folder of files")
-	if tag := r.Header.Get("ETag"); tag == "" {
+	page := s.get(http.DefaultClient, "/")
+	contains(t, "the page", page.body, "A folder of files")
+	if tag := page.header.Get("ETag"); tag == "" {
 		t.Error("the page has no ETag")
-	} else if again, body := s.get(http.DefaultClient, "/", "If-None-Match", tag); again.StatusCode != http.StatusNotModified || body != "" {
-		t.Errorf("the same page again is %s with %d bytes", again.Status, len(body))
+	} else if again := s.get(http.DefaultClient, "/", "If-None-Match", tag); again.status != http.StatusNotModified || again.body != "" {
+		t.Errorf("the same page again is %d with %d bytes", again.status, len(again.body))
 	}
-	_, hello := s.get(http.DefaultClient, "/hello")
+	hello := s.get(http.DefaultClient, "/hello").body
 	contains(t, "hello", hello, "<p>Hello.</p>")
-	part, body := s.get(http.DefaultClient, "/hello", "Range", "bytes=0-8")
-	if part.StatusCode != http.StatusPartialContent || body != hello[:9] {
-		t.Errorf("a part is %s: %q", part.Status, body)
+	if part := s.get(http.DefaultClient, "/hello", "Range", "bytes=0-8"); part.status != http.StatusPartialContent || part.body != hello[:9] {
+		t.Errorf("a part is %d: %q", part.status, part.body)
 	}
 }

@@ -44,7 +44,7 @@ urls:
 	client := &http.Client{Jar: jar}
 	count := func(want string) {
 		t.Helper()
-		if _, got := s.get(client, "/count"); got != want {
+		if got := s.get(client, "/count").body; got != want {
 			t.Errorf("the session counts %q, want %q\n%s", got, want, s.log())
 		}
 	}
@@ -66,12 +66,12 @@ urls:
 	s = start(t, file)
 	count("3")
 
-	if _, page := s.get(client, "/"); page != "the finder's page" {
+	if page := s.get(client, "/").body; page != "the finder's page" {
 		t.Errorf("the finder answered %q", page)
 	}
 	s.reload(func() { edit(t, file, `(?s)- finder\n.*`, "- finder\n") }) // the override speaks to the finder
 	s.reload(func() { edit(t, file, `- finder`, `- respond`) })
-	if _, page := s.get(client, "/"); page != "OK\n" {
+	if page := s.get(client, "/").body; page != "OK\n" {
 		t.Errorf("respond answered %q", page)
 	}
 
@@ -79,8 +79,10 @@ urls:
 	n := s.seen()
 	edit(t, file, `- respond`, `- respnd`)
 	s.awaitAfter(n, "reload refused, the old generation serves on", nil)
-	s.awaitAfter(n, `stack.yaml:6:5: unknown middleware or app "respnd"; did you mean "respond"?`, nil)
-	if _, page := s.get(client, "/"); page != "OK\n" {
+	s.awaitAfter(n, "problem", func(r record) bool {
+		return r["at"] == "stack.yaml:6:5" && r["problem"] == `unknown middleware or app "respnd"; did you mean "respond"?`
+	})
+	if page := s.get(client, "/").body; page != "OK\n" {
 		t.Errorf("after a broken save it answered %q", page)
 	}
 	if strings.Contains(s.log(), "panic") {
