@@ -12,6 +12,7 @@ import (
 	_ "github.com/stackd/stackd/components/factories/cgi"
 	_ "github.com/stackd/stackd/components/factories/static"
 	_ "github.com/stackd/stackd/components/factories/template"
+	_ "github.com/stackd/stackd/components/middleware/accesslog"
 	_ "github.com/stackd/stackd/components/middleware/errors"
 	_ "github.com/stackd/stackd/components/middleware/requestid"
 	_ "github.com/stackd/stackd/components/middleware/session"
