@@ -3,7 +3,7 @@
 // It is each component's first test. For one whose default settings are enough to build it, that is
 // one line:
 //
-//	func TestComponent(t *testing.T) { registrytest.Run(t, body_limit.Component) }
+//	func TestComponent(t *testing.T) { registrytest.Run(t, bodylimit.Component) }
 //
 // Others say with which settings to try it, and what stands around it:
 //

@@ -321,6 +321,10 @@ func serverClientGone(k *kit) error {
 	})
 }
 
+// window is how long a server is watched after ctx ended: that it leaves the requests under way
+// alone, and new ones unanswered, is nothing that could be waited for.
+const window = 100 * time.Millisecond
+
 func serverFinishes(k *kit) error {
 	serve, err := product[registry.ServeFunc](k)
 	if err != nil {
@@ -338,8 +342,7 @@ func serverFinishes(k *kit) error {
 			return err
 		}
 		s.end()
-		// There is nothing to wait for: that the server does nothing to the request shows by time only.
-		timer := time.NewTimer(50 * time.Millisecond)
+		timer := time.NewTimer(window)
 		defer timer.Stop()
 		select {
 		case err := <-s.returned:
@@ -427,12 +430,9 @@ func serverRefuses(k *kit) error {
 			defer close(asked)
 			_, _ = s.ask(asking, http.MethodGet, "/late", "") // the handler tells
 		}()
-		timer := time.NewTimer(50 * time.Millisecond)
+		timer := time.NewTimer(window)
 		defer timer.Stop()
-		select {
-		case <-asked: // refused, as it should be
-		case <-timer.C:
-		}
+		<-timer.C
 		close(h.release)
 		err = errors.Join(<-answered, s.over())
 		cancel()
