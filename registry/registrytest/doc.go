@@ -41,7 +41,6 @@
 // stores: the whole contract of [session.Store]. Of reporters: that an incident isn't changed, and
 // isn't held up. Of servers: the whole contract of [registry.ServeFunc].
 //
-// The checks have no false positives that we know of: run them with -race and in any order. What takes time to
-// happen is waited for, up to ten seconds, and it is a failure only when it hasn't happened
-// then.
+// Run the checks with -race, in any order. They should give no false alarm: what takes time to happen is
+// waited for, up to ten seconds, and is a failure only when it hasn't happened then.
 package registrytest
