@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -38,18 +37,19 @@ type conn struct {
 	armed     atomic.Int64 // when the deadline was set, in nanoseconds after since; 0 if it isn't
 	foreign   atomic.Bool  // an app has set its own write deadline
 	hijacked  atomic.Bool  // it belongs to an app
+	busy      atomic.Bool  // the tally counts it
+	http2     atomic.Bool  // it had a request over HTTP/2
 }
 
 // arm gives the write that follows its time. A deadline that was set a short while
 // ago will do: on a busy connection most writes cost a look at the clock.
 func (c *conn) arm() error {
-	now := time.Now()
-	elapsed := int64(now.Sub(c.since))
-	if armed := c.armed.Load(); armed != 0 && elapsed-armed < int64(c.writeIdle/4) {
+	elapsed := time.Since(c.since)
+	if armed := c.armed.Load(); armed != 0 && int64(elapsed)-armed < int64(c.writeIdle/4) {
 		return nil
 	}
-	c.armed.Store(max(elapsed, 1))
-	return c.Conn.SetWriteDeadline(now.Add(c.writeIdle))
+	c.armed.Store(max(int64(elapsed), 1))
+	return c.Conn.SetWriteDeadline(c.since.Add(elapsed + c.writeIdle))
 }
 
 // again reports whether a write that ended with err made progress in its time, and may
@@ -137,15 +137,6 @@ func (c *conn) SyscallConn() (syscall.RawConn, error) {
 		return raw.SyscallConn()
 	}
 	return nil, errors.ErrUnsupported
-}
-
-// release gives a connection that an app took over to it without a deadline. It is the
-// server's ConnState.
-func release(nc net.Conn, state http.ConnState) {
-	if c, ok := nc.(*conn); ok && state == http.StateHijacked {
-		c.hijacked.Store(true)
-		_ = c.Conn.SetDeadline(time.Time{}) // fails for a closed connection, as the app will see
-	}
 }
 
 type connKey struct{}

@@ -41,12 +41,14 @@
 //
 // # Ending
 //
-// When it is told to end, the server stops accepting, closes the connections
-// that have no request, and lets the requests under way finish.
+// When it is told to end, the server stops accepting, closes the connections that wait
+// for their next request, and lets the requests under way finish. A connection that was
+// accepted just before may still bring its first request, within read_header_timeout.
 package http
 
 import (
 	"context"
+	"errors"
 	"log"
 	"log/slog"
 	"net"
@@ -135,27 +137,35 @@ func (s *server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 	var speaks http.Protocols
 	speaks.SetHTTP1(true)
 	speaks.SetUnencryptedHTTP2(s.cfg.H2C)
+	t := newTally()
 	srv := &http.Server{
-		Handler:           &limiter{next: h, maxBody: int64(s.cfg.MaxBody), bodyIdle: s.cfg.BodyIdleTimeout, writeIdle: s.cfg.WriteIdleTimeout},
+		Handler:           &limiter{next: h, tally: t, maxBody: int64(s.cfg.MaxBody), bodyIdle: s.cfg.BodyIdleTimeout, writeIdle: s.cfg.WriteIdleTimeout},
 		Protocols:         &speaks,
 		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout,
 		IdleTimeout:       s.cfg.IdleTimeout,
 		MaxHeaderBytes:    int(s.cfg.MaxHeader),
 		ConnContext:       remember,
-		ConnState:         release,
+		ConnState:         t.follow,
 		ErrorLog:          log.New(lines{s.log}, "", 0),
 	}
-	ended := make(chan error, 1)
-	// Shutdown has no deadline here: whoever called serve cuts the connections that take
-	// too long.
-	running := context.AfterFunc(ctx, func() { ended <- srv.Shutdown(context.WithoutCancel(ctx)) })
-	err := srv.Serve(&listener{Listener: l, writeIdle: s.cfg.WriteIdleTimeout})
-	if running() {
-		// It can't accept any more, and wasn't told to stop.
-		_ = srv.Close() // closes what is left after err, which says more
-		return err
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(&listener{Listener: l, writeIdle: s.cfg.WriteIdleTimeout}) }()
+	var err error
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		_ = l.Close() // Serve says what came of it
+		if err = <-served; errors.Is(err, net.ErrClosed) {
+			srv.SetKeepAlivesEnabled(false)
+			// These waits have no deadline: whoever called serve cuts the connections that take
+			// too long.
+			t.wait()
+			return srv.Shutdown(context.WithoutCancel(ctx))
+		}
 	}
-	return <-ended
+	// It can't accept any more, and wasn't told to stop.
+	_ = srv.Close() // closes what is left after err, which says more
+	return err
 }
 
 // lines logs what net/http says. What only tells of a client that left or spoke

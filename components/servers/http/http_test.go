@@ -631,6 +631,101 @@ func TestEnd(t *testing.T) {
 	}
 }
 
+// stopped waits until s accepts no more connections.
+func stopped(t *testing.T, s *running) {
+	t.Helper()
+	s.stop()
+	for t.Context().Err() == nil {
+		c, err := net.Dial(s.network, s.addr)
+		if err != nil {
+			return
+		}
+		c.Close()
+	}
+}
+
+// TestEndWhileReading proves that a request of which the server has read a part when it is told to end is
+// answered.
+func TestEndWhileReading(t *testing.T) {
+	const first, rest = "GET /b HTTP/1.1\r\nHo", "st: x\r\n\r\n"
+	for name, before := range map[string]string{
+		"the first of its connection, nothing read": "",
+		"the first of its connection":               first,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path) }, nil)
+			c := s.dial(t)
+			send(t, c, before)
+			// What is accepted in order is accepted: this one came later.
+			later := s.dial(t)
+			send(t, later, "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+			receive(t, bufio.NewReader(later), "GET")
+			stopped(t, s)
+			select {
+			case err := <-s.done:
+				t.Fatalf("serve returned %v before the request was read", err)
+			default:
+			}
+			send(t, c, strings.TrimPrefix(first, before)+rest)
+			if a := receive(t, bufio.NewReader(c), "GET"); a.text != "/b" || !a.close {
+				t.Errorf("the request got %q, close %v", a.text, a.close)
+			}
+			if err := <-s.done; err != nil {
+				t.Errorf("serve returned %v", err)
+			}
+		})
+	}
+}
+
+// TestEndHTTP2 proves that a connection over HTTP/2 takes no new requests when the server was told to end,
+// while those that it has are finished.
+func TestEndHTTP2(t *testing.T) {
+	begun, finish := make(chan struct{}), make(chan struct{})
+	s := start(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			close(begun)
+			<-finish
+		}
+		fmt.Fprint(w, "whole")
+	}, nil)
+	cl := client(t, true)
+	get := func(path string) (string, error) {
+		resp, err := cl.Get("http://" + s.addr + path)
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		return string(text), err
+	}
+	slow := make(chan error, 1)
+	go func() {
+		text, err := get("/slow")
+		if err == nil && text != "whole" {
+			err = fmt.Errorf("got %q", text)
+		}
+		slow <- err
+	}()
+	<-begun
+	stopped(t, s)
+	// The client learns of the end a moment later, and then finds nobody to connect to.
+	for {
+		if _, err := get("/"); err != nil {
+			break
+		}
+		if t.Context().Err() != nil {
+			t.Fatal("the connection takes requests for ever")
+		}
+	}
+	close(finish)
+	if err := <-slow; err != nil {
+		t.Errorf("the request under way: %v", err)
+	}
+	if err := <-s.done; err != nil {
+		t.Errorf("serve returned %v", err)
+	}
+}
+
 func TestListenerFails(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 // passes it for the price of a call.
 type limiter struct {
 	next                http.Handler
+	tally               *tally
 	maxBody             int64
 	bodyIdle, writeIdle time.Duration
 }
@@ -36,6 +37,7 @@ func (l *limiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer b.leave(r)
 	}
 	if r.ProtoMajor == 2 {
+		l.tally.leave(r)
 		s := &stream{idle: l.writeIdle}
 		s.Init(w, nil)
 		defer s.leave()
