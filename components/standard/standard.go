@@ -13,6 +13,7 @@ import (
 	_ "github.com/stackd/stackd/components/factories/static"
 	_ "github.com/stackd/stackd/components/factories/template"
 	_ "github.com/stackd/stackd/components/middleware/accesslog"
+	_ "github.com/stackd/stackd/components/middleware/bodylimit"
 	_ "github.com/stackd/stackd/components/middleware/errors"
 	_ "github.com/stackd/stackd/components/middleware/headers"
 	_ "github.com/stackd/stackd/components/middleware/requestid"
