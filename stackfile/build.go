@@ -307,7 +307,7 @@ func (b *builder) hold(i *instance) {
 // chain composes what answers the requests of a route.
 func (b *builder) chain(r *route) *chain {
 	c := &chain{base: new(environ.Base)}
-	environ.Matched.Preset(c.base, r.shown)
+	environ.Matched.Preset(c.base, b.plan.shown(r))
 	environ.Vars.Preset(c.base, plainVars(r.vars))
 
 	var key strings.Builder

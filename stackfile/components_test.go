@@ -63,8 +63,10 @@ type serverConfig struct {
 	Port   uint16           `yaml:"port"`
 }
 
-var single = registry.Traits{Processes: registry.SingleProcess, Calls: registry.NonBlocking}
-var safe = registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking}
+var (
+	single = registry.Traits{Processes: registry.SingleProcess, Calls: registry.NonBlocking}
+	safe   = registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking}
+)
 
 func providing(t registry.Traits, keys ...environ.Name) registry.Traits { t.Provides = keys; return t }
 

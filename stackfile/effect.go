@@ -2,9 +2,10 @@ package stackfile
 
 import (
 	"context"
-	"fmt"
+	"encoding/binary"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/environ"
@@ -15,12 +16,25 @@ import (
 type effect struct {
 	slot *slot
 	off  bool
-	// switched is what switched it on or off last.
-	switched pos
-	// instance is nil for a slot that is off, and for one with problems.
+	// def stands in the slot, since at; switched is what switched it on or off last.
+	def          *registry.Definition
+	at, switched pos
+	// checked is the instance, nil for one with problems. Instance is the same, but nil for a
+	// slot that is off.
+	checked, instance *planned
+	// provides are the environ keys it sets, when it is on.
+	provides []string
+	// needs are those that it and what it refers to must find.
+	needs []need
+
+	showing sync.Once
+	shown   environ.Slot
+}
+
+// need is an environ key that an instance needs.
+type need struct {
 	instance *planned
-	// shown is how the slot is shown to people.
-	shown environ.Slot
+	key      string
 }
 
 // effects works out effects, each once.
@@ -28,8 +42,33 @@ type effects struct {
 	*loader
 	decoder *decoder
 	memo    map[string]*effect
+	memoVar map[string]*node
+	// base has the effect of each slot where no override speaks to it.
+	base []*effect
+	// speaks are, for each override, the slots it speaks to, by index.
+	speaks [][]int
+	// topics are the same as bits, and the vars.
+	topics []topics
+	// leaves are what each override sets, once somebody asked.
+	leaves map[int][]leaf
 	// covering are, for each override, those that apply wherever it does, and itself.
-	covering map[int][]int
+	covering [][]int
+	key      []byte
+	touched  []bool
+}
+
+// topics are things that an override can be about, a bit for each slot and one for the vars.
+type topics [maxEntries/64 + 1]uint64
+
+func (t *topics) add(i int) { t[i/64] |= 1 << (i % 64) }
+
+func (t *topics) meets(u *topics) bool {
+	for i := range t {
+		if t[i]&u[i] != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // addressed returns the component that override o speaks to in a slot: the one that stands
@@ -48,25 +87,44 @@ func (e *effects) addressed(s *slot, o int) *registry.Definition {
 // they apply.
 func (e *effects) of(i int, set []int) *effect {
 	s := e.slots[i]
-	var b strings.Builder
-	b.WriteString(s.name)
+	e.key = binary.AppendUvarint(e.key[:0], uint64(i))
 	for _, o := range set {
 		if e.overrides[o].slots[s.name] != nil {
-			fmt.Fprintf(&b, " %d", o)
+			e.key = binary.AppendUvarint(e.key, uint64(o))
 		}
 	}
-	key := b.String()
-	if known, ok := e.memo[key]; ok {
+	if known, ok := e.memo[string(e.key)]; ok {
 		return known
 	}
 	made := e.make(s, set)
-	e.memo[key] = made
+	e.memo[string(e.key)] = made
 	return made
 }
 
+// vars returns the vars under the overrides in set.
+func (e *effects) vars(vars *node, set []int) *node {
+	e.key = e.key[:0]
+	for _, o := range set {
+		if e.overrides[o].vars != nil {
+			e.key = binary.AppendUvarint(e.key, uint64(o))
+		}
+	}
+	if len(e.key) == 0 {
+		return vars
+	}
+	if known, ok := e.memoVar[string(e.key)]; ok {
+		return known
+	}
+	for _, o := range set {
+		vars = mergeFree(vars, e.overrides[o].vars)
+	}
+	e.memoVar[string(e.key)] = vars
+	return vars
+}
+
 func (e *effects) make(s *slot, set []int) *effect {
-	f := &effect{slot: s, off: s.off, switched: s.at}
-	def, settings, at, where := s.def, s.node, s.at, ""
+	f := &effect{slot: s, def: s.def, at: s.at, off: s.off, switched: s.at}
+	settings, where := s.node, ""
 	for _, index := range set {
 		o := e.overrides[index]
 		so := o.slots[s.name]
@@ -76,28 +134,44 @@ func (e *effects) make(s *slot, set []int) *effect {
 		if so.off != nil {
 			f.off, f.switched = *so.off, so.at
 		}
-		if so.def != nil && so.def != def {
+		if so.def != nil && so.def != f.def {
 			// Another component begins from its own defaults.
-			def, settings, at, where = so.def, nil, so.at, o.key
+			f.def, f.at, settings, where = so.def, so.at, nil, o.key
 		}
 		// Settings for a component that another override has replaced have nobody to speak to.
-		if so.node != nil && e.addressed(s, index) == def {
-			settings = e.lay(settings, so.node, def)
+		if so.node != nil && e.addressed(s, index) == f.def {
+			settings = e.lay(settings, so.node, f.def)
 		}
 	}
 	// A slot that is off is checked like any other: it may be switched on tomorrow.
-	instance := e.decoder.plan(s.name, def, settings, at, where, "use", "as", "off")
-	f.shown = environ.Slot{Name: s.name, Component: def.Name, Kind: string(def.Kind), Off: f.off, Origin: at.String()}
-	if f.off {
-		f.shown.Origin = f.switched.String()
+	f.checked = e.decoder.plan(s.name, f.def, settings, f.at, where, "use", "as", "off")
+	if f.off || f.checked == nil {
+		return f
 	}
-	if instance != nil {
-		f.shown.Settings = shownSettings(instance, "")
-	}
-	if !f.off {
-		f.instance = instance
+	f.instance = f.checked
+	f.instance.walk(func(p *planned) {
+		for _, key := range p.def.Traits(p.cfg).Needs {
+			f.needs = append(f.needs, need{p, key.Name()})
+		}
+	})
+	for _, key := range f.def.Traits(f.instance.cfg).Provides {
+		f.provides = append(f.provides, key.Name())
 	}
 	return f
+}
+
+// show returns how the slot is shown to people.
+func (f *effect) show() environ.Slot {
+	f.showing.Do(func() {
+		f.shown = environ.Slot{Name: f.slot.name, Component: f.def.Name, Kind: string(f.def.Kind), Off: f.off, Origin: f.at.String()}
+		if f.off {
+			f.shown.Origin = f.switched.String()
+		}
+		if f.checked != nil {
+			f.shown.Settings = shownSettings(f.checked, "")
+		}
+	})
+	return f.shown
 }
 
 // lay merges an override's settings over a slot's.
@@ -126,72 +200,114 @@ func (e *effects) routes(ctx context.Context, plan *Plan, vars *node) {
 		return
 	}
 	plan.patterns, plan.areas = patterns, areas
-	own := make(map[string][]int, len(areas))
-	for _, area := range areas {
-		own[area.pattern.language()] = area.set
+	e.prepare(patterns, areas)
+	plan.keys = make([]string, len(e.overrides))
+	for i, o := range e.overrides {
+		plan.keys[i] = o.key
 	}
-	e.covering = make(map[int][]int, len(patterns))
-	for i, p := range patterns {
-		e.covering[i] = own[p.language()]
+	for i := range e.slots {
+		e.base = append(e.base, e.of(i, nil))
 	}
-	plan.none = e.route(nil, vars, "")
+	plan.none = e.route(nil, vars, func() string { return "" })
 	plan.routes = make([]*route, len(areas))
 	for i, area := range areas {
 		if i%1024 == 0 && ctx.Err() != nil {
 			return
 		}
 		e.conflicts(area)
-		plan.routes[i] = e.route(area.set, vars, area.pattern.example())
+		plan.routes[i] = e.route(area.set, vars, area.pattern.example)
+	}
+}
+
+// prepare notes what is asked of overrides for many regions.
+func (e *effects) prepare(patterns []pattern, areas []region) {
+	e.covering = make([][]int, len(patterns))
+	for _, area := range areas {
+		// A pattern's own region is the one where it is the last to apply, and no smaller.
+		if last := area.set[len(area.set)-1]; area.pattern.covers(patterns[last]) {
+			e.covering[last] = area.set
+		}
+	}
+	e.speaks = make([][]int, len(e.overrides))
+	e.topics = make([]topics, len(e.overrides))
+	e.touched = make([]bool, len(e.slots))
+	for n, o := range e.overrides {
+		for i, s := range e.slots {
+			if o.slots[s.name] != nil {
+				e.speaks[n] = append(e.speaks[n], i)
+				e.topics[n].add(i)
+			}
+		}
+		if o.vars != nil {
+			e.topics[n].add(maxEntries)
+		}
 	}
 }
 
 // route is the chain of one set of overrides.
 type route struct {
+	// set are the overrides, as indexes; effects what the slots come to.
+	set     []int
 	effects []*effect
 	vars    *node
-	shown   *environ.Route
 }
 
-func (e *effects) route(set []int, vars *node, example string) *route {
-	r := &route{vars: vars, shown: &environ.Route{}}
+// route returns the chain of the overrides in set. Example returns a URL it is for.
+func (e *effects) route(set []int, vars *node, example func() string) *route {
+	r := &route{set: set, vars: e.vars(vars, set), effects: e.base}
 	for _, o := range set {
-		r.vars = mergeFree(r.vars, e.overrides[o].vars)
-		r.shown.Patterns = append(r.shown.Patterns, e.overrides[o].key)
+		for _, i := range e.speaks[o] {
+			if e.touched[i] {
+				continue
+			}
+			e.touched[i] = true
+			f := e.of(i, set)
+			if f != r.effects[i] {
+				if &r.effects[0] == &e.base[0] {
+					r.effects = slices.Clone(e.base)
+				}
+				r.effects[i] = f
+			}
+		}
 	}
-	for i := range e.slots {
-		f := e.of(i, set)
-		r.effects = append(r.effects, f)
-		r.shown.Slots = append(r.shown.Slots, f.shown)
+	for _, o := range set {
+		for _, i := range e.speaks[o] {
+			e.touched[i] = false
+		}
 	}
 	e.needs(r, example)
 	return r
 }
 
+// shown returns how a route is shown to people.
+func (p *Plan) shown(r *route) *environ.Route {
+	shown := &environ.Route{Slots: make([]environ.Slot, len(r.effects))}
+	for _, o := range r.set {
+		shown.Patterns = append(shown.Patterns, p.keys[o])
+	}
+	for i, f := range r.effects {
+		shown.Slots[i] = f.show()
+	}
+	return shown
+}
+
 // needs checks that what each instance needs is provided further out.
-func (e *effects) needs(r *route, example string) {
-	provided := make(map[string]bool)
-	for _, f := range r.effects {
-		if f.instance == nil {
-			continue
-		}
-		f.instance.walk(func(p *planned) {
-			for _, need := range p.def.Traits(p.cfg).Needs {
-				if !provided[need.Name()] {
-					e.missing(r, f, p, need.Name(), example)
-				}
+func (e *effects) needs(r *route, example func() string) {
+	for i, f := range r.effects {
+		for _, n := range f.needs {
+			provided := slices.ContainsFunc(r.effects[:i], func(outer *effect) bool { return slices.Contains(outer.provides, n.key) })
+			if !provided {
+				e.missing(r, f, n.instance, n.key, example)
 			}
-		})
-		for _, key := range f.instance.def.Traits(f.instance.cfg).Provides {
-			provided[key.Name()] = true
 		}
 	}
 }
 
 // missing says that something an instance needs isn't provided, and who could.
-func (e *effects) missing(r *route, f *effect, p *planned, need, example string) {
+func (e *effects) missing(r *route, f *effect, p *planned, need string, example func() string) {
 	where := []string{f.instance.where}
-	if f.instance.where == "" && example != "" && len(e.overrides) > 0 {
-		where = []string{example}
+	if f.instance.where == "" && len(e.overrides) > 0 {
+		where = []string{example()}
 	}
 	after := false
 	for _, other := range r.effects {
@@ -236,64 +352,124 @@ func (p *planned) walk(f func(*planned)) {
 // conflicts finds what two overrides that apply together set differently, neither being more
 // specific, and nothing more specific settling it.
 func (e *effects) conflicts(area region) {
-	chain := true
-	for i := 1; i < len(area.set); i++ {
-		chain = chain && e.overrides[area.set[i]].pattern.moreSpecific(e.overrides[area.set[i-1]].pattern)
-	}
-	if chain {
-		return
-	}
-	type setter struct {
-		override *override
-		leaf
-	}
-	setters := make(map[string][]setter)
-	var paths []string
-	for _, index := range area.set {
-		o := e.overrides[index]
-		for _, l := range e.leaves(o) {
-			if setters[l.path] == nil {
-				paths = append(paths, l.path)
-			}
-			setters[l.path] = append(setters[l.path], setter{o, l})
-		}
-	}
-	for _, path := range paths {
-		all := setters[path]
-		for i, b := range all {
-			for _, a := range all[:i] {
-				settled := a.value == b.value || a.override.pattern.moreSpecific(b.override.pattern) || b.override.pattern.moreSpecific(a.override.pattern) ||
-					slices.ContainsFunc(all, func(c setter) bool {
-						return c.override.pattern.moreSpecific(a.override.pattern) && c.override.pattern.moreSpecific(b.override.pattern)
-					})
-				if settled {
-					continue
-				}
-				first, second := a, b
-				if second.at.line < first.at.line {
-					first, second = b, a
-				}
-				e.problems.add(second.at, []string{second.override.key}, "%s is %s here and %s for %q (line %d), and both match %s; an override for %q must say which",
-					path, second.shown, first.shown, first.override.key, first.at.line, area.pattern.example(), area.pattern.String())
+	for n, b := range area.set {
+		for _, a := range area.set[:n] {
+			if e.topics[a].meets(&e.topics[b]) && !e.overrides[b].pattern.moreSpecific(e.overrides[a].pattern) && !e.overrides[a].pattern.moreSpecific(e.overrides[b].pattern) {
+				e.conflict(area, a, b)
 			}
 		}
 	}
+}
+
+// conflict finds what overrides a and b set differently.
+func (e *effects) conflict(area region, a, b int) {
+	for _, second := range e.leavesOf(b) {
+		for _, first := range e.leavesOf(a) {
+			if !first.against(second) || e.settled(area, a, b, first, second) {
+				continue
+			}
+			at, than := b, a
+			if first.at.line > second.at.line {
+				first, second, at, than = second, first, a, b
+			}
+			e.problems.add(second.at, []string{e.overrides[at].key}, "%s is %s here and %s%s for %q (line %d), and both match %s; an override for %q must say which",
+				second.name(), second.shown, first.other(second), first.shown, e.overrides[than].key, first.at.line, area.pattern.example(), area.pattern.String())
+		}
+	}
+}
+
+// settled reports whether overrides that have the last word over a, over b or over both make
+// no difference of which of the two comes first.
+func (e *effects) settled(area region, a, b int, first, second leaf) bool {
+	for _, c := range area.set {
+		p := e.overrides[c].pattern
+		overA, overB := p.moreSpecific(e.overrides[a].pattern), p.moreSpecific(e.overrides[b].pattern)
+		if !overA && !overB {
+			continue
+		}
+		for _, l := range e.leavesOf(c) {
+			switch {
+			case overA && !l.chooses && l.governs(first), overB && !l.chooses && l.governs(second):
+				return true // what one of them says comes to nothing; c is held against the other
+			case overA && overB && l.path == first.path && l.path == second.path:
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // leaf is one thing that an override sets.
 type leaf struct {
+	// path has the keys that lead to it, each behind a NUL.
+	path string
+	// chooses says that it names, by use:, the component that what stands beside it speaks to.
+	chooses bool
 	// value is compared, shown is told to people.
-	path, value, shown string
-	at                 pos
+	value, shown string
+	at           pos
+	// uses are the components that the same override names by use: on the way to it.
+	uses []use
 }
 
-// leaves returns what an override sets, each setting by itself.
-func (e *effects) leaves(o *override) []leaf {
+// use is a component named by use: in a reference.
+type use struct{ path, name string }
+
+// governs reports whether l takes away whatever else was said of m.
+func (l leaf) governs(m leaf) bool {
+	return m.path == l.path || strings.HasPrefix(m.path, l.path+"\x00")
+}
+
+// against reports whether it makes a difference which of two leaves is laid first.
+func (l leaf) against(m leaf) bool {
+	switch {
+	case l.path == m.path:
+		return l.value != m.value
+	case l.governs(m):
+		return !l.chooses || !slices.Contains(m.uses, use{l.path, l.value})
+	case m.governs(l):
+		return !m.chooses || !slices.Contains(l.uses, use{m.path, m.value})
+	}
+	return false
+}
+
+// name is what people call it.
+func (l leaf) name() string {
+	var keys []string
+	for key := range strings.SplitSeq(l.path[1:], "\x00") {
+		if key != "" && key[0] != '(' {
+			keys = append(keys, key)
+		}
+	}
+	return strings.Join(keys, ".")
+}
+
+// other returns the name of l and "is" where that is not the name of m.
+func (l leaf) other(m leaf) string {
+	if l.name() == m.name() {
+		return ""
+	}
+	return l.name() + " is "
+}
+
+func (e *effects) leavesOf(o int) []leaf {
+	found, ok := e.leaves[o]
+	if !ok {
+		found = e.findLeaves(o)
+		e.leaves[o] = found
+	}
+	return found
+}
+
+// findLeaves returns what an override sets, each setting by itself.
+func (e *effects) findLeaves(index int) []leaf {
+	o := e.overrides[index]
 	var found []leaf
-	var walk func(path string, n *node, t *registry.Type, at pos)
-	walk = func(path string, n *node, t *registry.Type, at pos) {
+	var walk func(path string, uses []use, n *node, t *registry.Type, at pos)
+	walk = func(path string, uses []use, n *node, t *registry.Type, at pos) {
+		ref := t != nil && t.Form == registry.FormRef
 		if n.form != mapping {
-			l := leaf{path: path, value: n.show(), shown: n.show(), at: at}
+			l := leaf{path: path, value: n.show(), shown: n.show(), at: at, uses: uses}
 			switch {
 			case t != nil && t.Form == registry.FormSecret:
 				l.shown = registry.NewSecret(n.text).String()
@@ -303,32 +479,44 @@ func (e *effects) leaves(o *override) []leaf {
 			found = append(found, l)
 			return
 		}
+		if len(n.pairs) == 0 {
+			// An empty map differs only from what is no map.
+			found = append(found, leaf{path: path + "\x00", value: "{}", shown: "{}", at: at, uses: uses})
+		}
+		if ref {
+			if named := n.pair("use"); named != nil {
+				name := named.value.text
+				uses = append(slices.Clip(uses), use{path, name})
+				found = append(found, leaf{path: path, value: name, shown: name, at: named.keyPos, chooses: true})
+			}
+		}
 		for _, p := range n.pairs {
-			walk(path+"."+p.key, p.value, e.inner(t, p.key), p.keyPos)
+			if !ref || p.key != "use" {
+				walk(path+"\x00"+p.key, uses, p.value, e.inner(t, p.key), p.keyPos)
+			}
 		}
 	}
 	if o.vars != nil {
-		walk("vars", o.vars, nil, o.vars.pos)
+		walk("\x00vars", nil, o.vars, nil, o.vars.pos)
 	}
-	for _, s := range e.slots {
+	for _, i := range e.speaks[index] {
+		s := e.slots[i]
 		so := o.slots[s.name]
-		if so == nil {
-			continue
-		}
 		if so.off != nil {
 			state := map[bool]string{true: "off", false: "on"}[*so.off]
-			found = append(found, leaf{s.name, state, state, so.at})
+			found = append(found, leaf{path: "\x00" + s.name + "\x00(off)", value: state, shown: state, at: so.at})
+		}
+		if so.def != nil {
+			found = append(found, leaf{path: "\x00" + s.name + "\x00use", value: so.def.Name, shown: so.def.Name, at: so.node.pair("use").keyPos})
 		}
 		if so.node == nil {
 			continue
 		}
-		def := s.def
-		if so.def != nil {
-			def = so.def
-		}
+		// Settings for different components don't meet.
+		def := e.addressed(s, index)
 		for _, p := range so.node.pairs {
-			if p.key != "off" {
-				walk(s.name+"."+p.key, p.value, e.inner(def.Settings, p.key), p.keyPos)
+			if p.key != "off" && p.key != "use" {
+				walk("\x00"+s.name+"\x00("+def.Name+")\x00"+p.key, nil, p.value, e.inner(def.Settings, p.key), p.keyPos)
 			}
 		}
 	}

@@ -22,7 +22,7 @@ type Explanation struct {
 // empty.
 func (p *Plan) Explain(method, host, path string) Explanation {
 	r := p.find(method, host, path)
-	e := Explanation{Method: method, Host: host, Path: path, Route: r.shown}
+	e := Explanation{Method: method, Host: host, Path: path, Route: p.shown(r)}
 	var walk func(name string, n *node)
 	walk = func(name string, n *node) {
 		if n.form == mapping {

@@ -154,7 +154,7 @@ func (l *loader) load(ctx context.Context, data []byte) *Plan {
 	if len(l.slots) == 0 || ctx.Err() != nil {
 		return plan
 	}
-	e := &effects{loader: l, memo: make(map[string]*effect), decoder: &decoder{
+	e := &effects{loader: l, memo: make(map[string]*effect), memoVar: make(map[string]*node), leaves: make(map[int][]leaf), decoder: &decoder{
 		registry: l.registry, problems: &l.problems, dir: l.source.dir, slots: l.slotWith,
 	}}
 	e.routes(ctx, plan, top.get("vars"))

@@ -60,7 +60,7 @@ func (m merger) maps(base, over *node, typeOf func(key string) *registry.Type) *
 // there; another component by name, or the same one by its bare name, begins from its
 // own defaults.
 func (m merger) reference(base, over *node, kind registry.Kind) *node {
-	if over.form != mapping {
+	if over.form != mapping || base.isNull() {
 		return over
 	}
 	was, is := useOf(base), useOf(over)

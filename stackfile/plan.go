@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/environ"
@@ -19,10 +20,15 @@ type Plan struct {
 	deadlines Deadlines
 	servers   []*planned
 
+	keys     []string // of the overrides, as written
 	patterns []pattern
 	areas    []region
 	routes   []*route // of the areas
 	none     *route   // of the requests that no pattern matches
+
+	// router is for explaining, and made when it is asked first.
+	routing sync.Once
+	router  *router[*route]
 }
 
 // Deadlines returns the stack file's deadlines.
@@ -59,9 +65,10 @@ func (p *Plan) instances(f func(*planned, *effect)) {
 	}
 }
 
-// find returns the route of a request. It is slow: a built stack has a router.
+// find returns the route of a request.
 func (p *Plan) find(method, host, path string) *route {
-	return newRouter(p.patterns, p.areas, p.routes, p.none).find(method, host, path)
+	p.routing.Do(func() { p.router = newRouter(p.patterns, p.areas, p.routes, p.none) })
+	return p.router.find(method, host, path)
 }
 
 // shownSettings returns the settings of an instance as they are shown to people, those
