@@ -16,6 +16,7 @@ import (
 	_ "github.com/stackd/stackd/components/middleware/bodylimit"
 	_ "github.com/stackd/stackd/components/middleware/errors"
 	_ "github.com/stackd/stackd/components/middleware/headers"
+	_ "github.com/stackd/stackd/components/middleware/realip"
 	_ "github.com/stackd/stackd/components/middleware/requestid"
 	_ "github.com/stackd/stackd/components/middleware/session"
 	_ "github.com/stackd/stackd/components/reporters/log"
