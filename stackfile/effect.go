@@ -479,8 +479,8 @@ func (e *effects) findLeaves(index int) []leaf {
 			found = append(found, l)
 			return
 		}
-		if len(n.pairs) == 0 {
-			// An empty map differs only from what is no map.
+		if len(n.pairs) == 0 && t == nil {
+			// Among vars an empty map differs from what is no map; as a setting it says nothing.
 			found = append(found, leaf{path: path + "\x00", value: "{}", shown: "{}", at: at, uses: uses})
 		}
 		if ref {
