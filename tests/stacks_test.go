@@ -16,6 +16,7 @@ func TestStacks(t *testing.T) {
 		"webware.yaml": askWebware,
 		"static.yaml":  askStatic,
 		"git.yaml":     askGit,
+		"limits.yaml":  askLimits,
 	}
 	files, err := filepath.Glob("../stacks/*.yaml")
 	if err != nil || len(files) == 0 {
