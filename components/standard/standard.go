@@ -15,6 +15,7 @@ import (
 	_ "github.com/stackd/stackd/components/middleware/accesslog"
 	_ "github.com/stackd/stackd/components/middleware/bodylimit"
 	_ "github.com/stackd/stackd/components/middleware/compress"
+	_ "github.com/stackd/stackd/components/middleware/cors"
 	_ "github.com/stackd/stackd/components/middleware/errors"
 	_ "github.com/stackd/stackd/components/middleware/headers"
 	_ "github.com/stackd/stackd/components/middleware/realip"
