@@ -17,6 +17,7 @@ func TestStacks(t *testing.T) {
 		"static.yaml":  askStatic,
 		"git.yaml":     askGit,
 		"limits.yaml":  askLimits,
+		"docs.yaml":    askDocs,
 	}
 	files, err := filepath.Glob("../stacks/*.yaml")
 	if err != nil || len(files) == 0 {
