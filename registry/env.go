@@ -19,9 +19,12 @@ type Env struct {
 
 	mu      sync.Mutex
 	closers []func() error
-	deps    []string
+	deps    []dependency
 	closed  bool
 }
+
+// dependency is a file or folder with the digest of what was in it.
+type dependency struct{ path, content string }
 
 // Context ends when the instance retires, before the first OnClose function is called.
 // Goroutines of the instance stop then. It does not end with a request.
@@ -43,13 +46,15 @@ func (e *Env) OnClose(free func() error) {
 }
 
 // DependsOn says that the instance is to be built anew when the content of a file, or
-// the list of files in a folder, changes. Call it while building. Path must be
-// absolute, as a [Path] setting is.
+// the list of files in a folder, changes. Call it while building, and before what is
+// there is read: what changes after the call is noticed. Path must be absolute, as a
+// [Path] setting is.
 func (e *Env) DependsOn(path string) {
+	content := contentOf(path)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !slices.Contains(e.deps, path) {
-		e.deps = append(e.deps, path)
+	if !slices.ContainsFunc(e.deps, func(d dependency) bool { return d.path == path }) {
+		e.deps = append(e.deps, dependency{path, content})
 	}
 }
 
@@ -86,6 +91,20 @@ type Instance struct {
 
 // Depends returns the files and folders that the instance was built from.
 func (i *Instance) Depends() []string {
+	var paths []string
+	for _, d := range i.dependencies() {
+		paths = append(paths, d.path)
+	}
+	return paths
+}
+
+// Changed reports whether something that the instance depends on has another content now
+// than when Build named it.
+func (i *Instance) Changed() bool {
+	return slices.ContainsFunc(i.dependencies(), func(d dependency) bool { return contentOf(d.path) != d.content })
+}
+
+func (i *Instance) dependencies() []dependency {
 	i.env.mu.Lock()
 	defer i.env.mu.Unlock()
 	return slices.Clone(i.env.deps)

@@ -2,15 +2,10 @@ package stackfile
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,12 +52,10 @@ type chain struct {
 	base    *environ.Base
 }
 
-// depot has the instances of one stack and its successors. An instance that two of them
-// need is there once.
+// depot is what a stack and its successors have in common.
 type depot struct {
-	mu        sync.Mutex
-	instances map[string]*instance
-	made      int // instances so far
+	mu   sync.Mutex // guards the users of all instances, too
+	made int        // instances so far
 }
 
 // instance is a built component that stacks share.
@@ -75,9 +68,7 @@ type instance struct {
 	number int
 	// refs are what it was bound to, in the order of planned.refs.
 	refs []*instance
-	// depends are the files that it was built from with a digest of their content.
-	depends map[string]string
-	// users counts the stacks that hold it; the depot's mutex guards it.
+	// users counts the stacks that hold it; one without is closed. The depot's mutex guards it.
 	users int
 }
 
@@ -88,13 +79,16 @@ type instance struct {
 // Ctx bounds the building. A component that doesn't return in time is waited for in the
 // background and closed.
 func (p *Plan) Build(ctx context.Context, log *slog.Logger, prev *Stack) (*Stack, error) {
-	s := &Stack{depot: &depot{instances: make(map[string]*instance)}}
+	s := &Stack{depot: new(depot)}
+	b := &builder{
+		plan: p, stack: s, log: log, chains: make(map[string]http.Handler),
+		built: make(map[*planned]*instance), held: make(map[string]*instance), before: make(map[string]*instance),
+	}
 	if prev != nil {
 		s.depot = prev.depot
-	}
-	b := &builder{
-		plan: p, stack: s, log: log,
-		chains: make(map[string]http.Handler), built: make(map[*planned]*instance), held: make(map[*instance]bool),
+		for _, i := range prev.held {
+			b.before[i.planned.key] = i
+		}
 	}
 	done := make(chan error, 1)
 	go func() { done <- b.build(ctx) }()
@@ -123,9 +117,6 @@ func (s *Stack) Close() {
 			s.depot.mu.Lock()
 			i.users--
 			last := i.users == 0
-			if last && s.depot.instances[i.planned.key] == i {
-				delete(s.depot.instances, i.planned.key)
-			}
 			s.depot.mu.Unlock()
 			if !last {
 				continue
@@ -145,9 +136,7 @@ func (s *Stack) Carried() (carried, all int) { return s.carried, len(s.held) }
 func (s *Stack) Depends() []string {
 	var all []string
 	for _, i := range s.held {
-		for path := range i.depends {
-			all = append(all, path)
-		}
+		all = append(all, i.built.Depends()...)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -192,7 +181,8 @@ type builder struct {
 	log    *slog.Logger
 	chains map[string]http.Handler
 	built  map[*planned]*instance
-	held   map[*instance]bool
+	// held and before are the instances of this stack and of that before it, by key.
+	held, before map[string]*instance
 
 	mu  sync.Mutex
 	now string // what is being built
@@ -262,36 +252,31 @@ func (b *builder) open(ctx context.Context, p *planned, ps *problems) {
 		ps.add(p.at, []string{p.where, p.path}, "%s %q can't be built: %s", p.def.Kind, p.def.Name, err)
 		return
 	}
-	i := &instance{planned: p, built: built, log: log, refs: refs, users: 1, depends: make(map[string]string)}
-	for _, path := range built.Depends() {
-		i.depends[path] = contentOf(path)
-	}
+	i := &instance{planned: p, built: built, log: log, refs: refs, users: 1}
 	d := b.stack.depot
 	d.mu.Lock()
 	d.made++
 	i.number = d.made
-	d.instances[p.key] = i
 	d.mu.Unlock()
 	b.hold(i)
 	b.built[p] = i
 }
 
-// take returns the instance that the depot has for p, when it is still right.
+// take returns the instance that there is for p, in this stack or, when it is still right, in
+// that before.
 func (b *builder) take(p *planned, refs []*instance) *instance {
+	if known := b.held[p.key]; known != nil {
+		return known
+	}
+	known := b.before[p.key]
+	if known == nil || !slices.Equal(known.refs, refs) || known.built.Changed() {
+		return nil
+	}
 	d := b.stack.depot
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	known := d.instances[p.key]
-	if known == nil || b.held[known] {
-		return known
-	}
-	if !slices.Equal(known.refs, refs) {
-		return nil
-	}
-	for path, content := range known.depends {
-		if contentOf(path) != content {
-			return nil
-		}
+	if known.users == 0 {
+		return nil // the stack before was closed meanwhile
 	}
 	known.users++
 	b.stack.carried++
@@ -300,7 +285,7 @@ func (b *builder) take(p *planned, refs []*instance) *instance {
 }
 
 func (b *builder) hold(i *instance) {
-	b.held[i] = true
+	b.held[i.planned.key] = i
 	b.stack.held = append(b.stack.held, i)
 }
 
@@ -417,35 +402,3 @@ type resort struct {
 }
 
 func (s *resort) Fail(f failure.Failure) { s.failures = append(s.failures, f) }
-
-// contentOf returns a digest of a file's content, or of a folder's list of files with their
-// sizes and times.
-func contentOf(path string) string {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "missing"
-	}
-	h := sha256.New()
-	if !info.IsDir() {
-		f, err := os.Open(path)
-		if err != nil {
-			return "unreadable"
-		}
-		defer f.Close() //nolint:errcheck // nothing was written
-		if _, err := io.Copy(h, f); err != nil {
-			return "unreadable"
-		}
-		return hex.EncodeToString(h.Sum(nil))
-	}
-	_ = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			fmt.Fprintf(h, "%q unreadable\n", name)
-			return nil
-		}
-		if info, err := entry.Info(); err == nil {
-			fmt.Fprintf(h, "%q %d %d\n", name, info.Size(), info.ModTime().UnixNano())
-		}
-		return nil
-	})
-	return hex.EncodeToString(h.Sum(nil))
-}

@@ -1,0 +1,43 @@
+package registry
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// contentOf returns a digest of a file's content, or of a folder's list of files with their
+// sizes and times.
+func contentOf(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "missing"
+	}
+	h := sha256.New()
+	if !info.IsDir() {
+		f, err := os.Open(path)
+		if err != nil {
+			return "unreadable"
+		}
+		defer f.Close() //nolint:errcheck // nothing was written
+		if _, err := io.Copy(h, f); err != nil {
+			return "unreadable"
+		}
+		return hex.EncodeToString(h.Sum(nil))
+	}
+	_ = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			fmt.Fprintf(h, "%q unreadable\n", name)
+			return nil
+		}
+		if info, err := entry.Info(); err == nil {
+			fmt.Fprintf(h, "%q %d %d\n", name, info.Size(), info.ModTime().UnixNano())
+		}
+		return nil
+	})
+	return hex.EncodeToString(h.Sum(nil))
+}
