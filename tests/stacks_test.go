@@ -16,8 +16,8 @@ func TestStacks(t *testing.T) {
 		"webware.yaml": askWebware,
 		"static.yaml":  askStatic,
 		"git.yaml":     askGit,
+		"php.yaml":     askPHP,
 		"limits.yaml":  askLimits,
-		"docs.yaml":    askDocs,
 	}
 	files, err := filepath.Glob("../stacks/*.yaml")
 	if err != nil || len(files) == 0 {

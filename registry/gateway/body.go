@@ -61,6 +61,7 @@ type Relay struct {
 	w        io.Writer
 	response *http.ResponseController
 	left     int64 // -1 when the length is unknown
+	pending  bool  // something was passed since the last flush
 }
 
 // NewRelay returns a Relay to w for a body of that length, -1 when it is unknown.
@@ -68,22 +69,42 @@ func NewRelay(w http.ResponseWriter, length int64) *Relay {
 	return &Relay{w: w, response: http.NewResponseController(w), left: length}
 }
 
-// Write sends data at once. An error of the client's side is a [ClientGoneError].
+// Write sends data at once: it is Pass and Flush.
 func (b *Relay) Write(data []byte) (int, error) {
+	n, err := b.Pass(data)
+	if err == nil {
+		err = b.Flush()
+	}
+	return n, err
+}
+
+// Pass sends data when there is enough of it. Call Flush before you wait for more. An error of the client's
+// side is a [ClientGoneError].
+func (b *Relay) Pass(data []byte) (int, error) {
 	if b.left >= 0 {
 		if b.left -= int64(len(data)); b.left < 0 {
 			b.left = 0
 			return 0, errors.New("the body is longer than its Content-Length")
 		}
 	}
+	b.pending = true
 	n, err := b.w.Write(data)
-	if err == nil {
-		err = b.response.Flush()
-	}
-	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err != nil {
 		return n, &ClientGoneError{err}
 	}
 	return n, nil
+}
+
+// Flush sends what was passed.
+func (b *Relay) Flush() error {
+	if !b.pending {
+		return nil
+	}
+	b.pending = false
+	if err := b.response.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return &ClientGoneError{err}
+	}
+	return nil
 }
 
 // Complete returns an error when a part of the body hasn't come.
