@@ -14,6 +14,7 @@ import (
 	_ "github.com/stackd/stackd/components/factories/static"
 	_ "github.com/stackd/stackd/components/factories/template"
 	_ "github.com/stackd/stackd/components/middleware/accesslog"
+	_ "github.com/stackd/stackd/components/middleware/authbasic"
 	_ "github.com/stackd/stackd/components/middleware/bodylimit"
 	_ "github.com/stackd/stackd/components/middleware/compress"
 	_ "github.com/stackd/stackd/components/middleware/cors"
