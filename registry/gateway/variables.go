@@ -25,7 +25,8 @@ type Variables struct {
 // counts. Length is the body's. What doesn't depend on the request (GATEWAY_INTERFACE, SERVER_SOFTWARE,
 // SCRIPT_FILENAME, DOCUMENT_ROOT) is the caller's to set.
 //
-// There are the meta-variables but for those of a user, who is known to nobody; REMOTE_PORT, REQUEST_URI and HTTPS;
+// There are the meta-variables, REMOTE_USER where a middleware has set [environ.User], but no AUTH_TYPE, since how
+// it came to know the user is its own affair; REMOTE_PORT, REQUEST_URI and HTTPS;
 // STACKD_VAR_ for each of the [environ.Vars] that is a text, a number, true or false; and HTTP_ for each field of the
 // header, except Proxy, Proxy-Authorization, Authorization unless it is asked for, and names that might pass for
 // another's.
@@ -70,6 +71,9 @@ func (v Variables) Each(r *http.Request, length int64, set func(name, value stri
 	set("REMOTE_ADDR", host)
 	set("REMOTE_HOST", host)
 	set("REMOTE_PORT", port)
+	if user := environ.User.Get(r); user != "" {
+		set("REMOTE_USER", user)
+	}
 	if r.TLS != nil {
 		set("HTTPS", "on")
 	}

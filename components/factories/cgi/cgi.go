@@ -25,9 +25,9 @@
 //
 // Its environment has the meta-variables of RFC 3875, 4.1: CONTENT_LENGTH, CONTENT_TYPE, GATEWAY_INTERFACE,
 // PATH_INFO, PATH_TRANSLATED, QUERY_STRING, REMOTE_ADDR, REMOTE_HOST (the address again: no name is looked
-// up), REQUEST_METHOD, SCRIPT_NAME, SERVER_NAME, SERVER_PORT, SERVER_PROTOCOL and SERVER_SOFTWARE. REMOTE_USER
-// and AUTH_TYPE are not among them, as stackd has checked nobody's password here; env may set them where
-// something in front of stackd has. Then there are REMOTE_PORT, REQUEST_URI, SCRIPT_FILENAME,
+// up), REMOTE_USER where a middleware such as auth_basic knows the user, REQUEST_METHOD, SCRIPT_NAME, SERVER_NAME,
+// SERVER_PORT, SERVER_PROTOCOL and SERVER_SOFTWARE. AUTH_TYPE is not among them; env may set it, and REMOTE_USER too
+// where only something in front of stackd knows the user. Then there are REMOTE_PORT, REQUEST_URI, SCRIPT_FILENAME,
 // DOCUMENT_ROOT, REDIRECT_STATUS, HTTPS=on over TLS, and for each of the stack file's vars that is a text,
 // a number, true or false, one like STACKD_VAR_THEME.
 //

@@ -118,6 +118,23 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+func TestUser(t *testing.T) {
+	for _, tt := range []struct{ name, user, want string }{
+		{"known", "ada", "\nREMOTE_USER=ada\n"},
+		{"unknown, and set", "", "\nREMOTE_USER=anybody\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t, map[string]string{"env": dump}, func(c *cgi.Config) { c.Env = map[string]string{"REMOTE_USER": "anybody"} })
+			if tt.user != "" {
+				environ.User.Preset(&s.base, tt.user)
+			}
+			if res := s.send(s.client, s.request("GET", "/env", nil)); !strings.Contains("\n"+res.body, tt.want) || strings.Count(res.body, "REMOTE_USER=") != 1 {
+				t.Errorf("the environment has no %q, or another one too:\n%s", tt.want, res.body)
+			}
+		})
+	}
+}
+
 func TestAuthorization(t *testing.T) {
 	s := newSite(t, map[string]string{"env": dump}, func(c *cgi.Config) { c.Authorization = true })
 	r := s.request("GET", "/env", nil)
