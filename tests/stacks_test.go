@@ -17,6 +17,7 @@ func TestStacks(t *testing.T) {
 		"static.yaml":  askStatic,
 		"git.yaml":     askGit,
 		"php.yaml":     askPHP,
+		"docs.yaml":    askDocs,
 		"limits.yaml":  askLimits,
 	}
 	files, err := filepath.Glob("../stacks/*.yaml")

@@ -11,6 +11,7 @@ import (
 	_ "github.com/stackd/stackd/components/apps/respond"
 	_ "github.com/stackd/stackd/components/factories/cgi"
 	_ "github.com/stackd/stackd/components/factories/fastcgi"
+	_ "github.com/stackd/stackd/components/factories/markdown"
 	_ "github.com/stackd/stackd/components/factories/static"
 	_ "github.com/stackd/stackd/components/factories/template"
 	_ "github.com/stackd/stackd/components/middleware/accesslog"
