@@ -13,12 +13,13 @@ import (
 // TestStacks checks, starts and asks every file in stacks/.
 func TestStacks(t *testing.T) {
 	asks := map[string]func(*testing.T, *server){
-		"webware.yaml": askWebware,
-		"static.yaml":  askStatic,
-		"git.yaml":     askGit,
-		"php.yaml":     askPHP,
-		"docs.yaml":    askDocs,
-		"limits.yaml":  askLimits,
+		"webware.yaml":   askWebware,
+		"static.yaml":    askStatic,
+		"git.yaml":       askGit,
+		"php.yaml":       askPHP,
+		"docs.yaml":      askDocs,
+		"limits.yaml":    askLimits,
+		"reporters.yaml": askReporters,
 	}
 	files, err := filepath.Glob("../stacks/*.yaml")
 	if err != nil || len(files) == 0 {

@@ -24,6 +24,7 @@ import (
 	_ "github.com/stackd/stackd/components/middleware/realip"
 	_ "github.com/stackd/stackd/components/middleware/requestid"
 	_ "github.com/stackd/stackd/components/middleware/session"
+	_ "github.com/stackd/stackd/components/reporters/files"
 	_ "github.com/stackd/stackd/components/reporters/log"
 	_ "github.com/stackd/stackd/components/servers/http"
 	_ "github.com/stackd/stackd/components/stores/memory"

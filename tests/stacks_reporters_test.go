@@ -1,0 +1,30 @@
+package tests
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func askReporters(t *testing.T, s *server) {
+	contains(t, "the start page", s.get(http.DefaultClient, "/").body, "<h1>Reporters</h1>")
+	fail := s.get(http.DefaultClient, "/fail?token=hunter2")
+	id := fail.header.Get("Incident-Id")
+	if fail.status != http.StatusInternalServerError || id == "" {
+		t.Fatalf("the page that fails answered %d, %v", fail.status, fail.header)
+	}
+	s.await("request failed", func(r record) bool { return r["incident"] == id })
+
+	s.reload(func() { edit(t, s.file, `max_files: 200`, `max_files: 100`) }) // what the old one has is written
+	s.await("generation closed", nil)
+	pages, err := filepath.Glob(filepath.Join(filepath.Dir(s.file), "reporters", "incidents", "*-"+id+".html"))
+	if err != nil || len(pages) != 1 {
+		t.Fatalf("the pages of incident %s are %q, %v", id, pages, err)
+	}
+	page, err := os.ReadFile(pages[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	contains(t, "the incident's page", string(page), "the page was asked to fail, and did", "fail.html:1", "token=[redacted]", "reporters.yaml:")
+}
