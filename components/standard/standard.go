@@ -17,6 +17,7 @@ import (
 	_ "github.com/stackd/stackd/components/middleware/accesslog"
 	_ "github.com/stackd/stackd/components/middleware/authbasic"
 	_ "github.com/stackd/stackd/components/middleware/bodylimit"
+	_ "github.com/stackd/stackd/components/middleware/cacheheaders"
 	_ "github.com/stackd/stackd/components/middleware/compress"
 	_ "github.com/stackd/stackd/components/middleware/cors"
 	_ "github.com/stackd/stackd/components/middleware/errors"
