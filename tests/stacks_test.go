@@ -20,6 +20,7 @@ func TestStacks(t *testing.T) {
 		"docs.yaml":      askDocs,
 		"limits.yaml":    askLimits,
 		"reporters.yaml": askReporters,
+		"proxy.yaml":     askProxy,
 	}
 	files, err := filepath.Glob("../stacks/*.yaml")
 	if err != nil || len(files) == 0 {

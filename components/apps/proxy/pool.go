@@ -1,0 +1,158 @@
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// pool keeps the connections to one upstream that nobody uses.
+type pool struct {
+	limit int
+
+	mu     sync.Mutex
+	idle   []*link // the one used last is at the end
+	closed bool
+}
+
+// get returns the connection used last, or nil.
+func (p *pool) get() *link {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) == 0 {
+		return nil
+	}
+	last := len(p.idle) - 1
+	l := p.idle[last]
+	p.idle[last] = nil
+	p.idle = p.idle[:last]
+	return l
+}
+
+// put keeps a connection, or closes it when there are enough.
+func (p *pool) put(l *link) {
+	l.since = time.Now()
+	p.mu.Lock()
+	keep := !p.closed && len(p.idle) < p.limit
+	if keep {
+		p.idle = append(p.idle, l)
+	}
+	p.mu.Unlock()
+	if !keep {
+		l.cut()
+	}
+}
+
+// expire closes the connections that nobody used since a time.
+func (p *pool) expire(since time.Time) {
+	p.mu.Lock()
+	n := 0
+	for n < len(p.idle) && p.idle[n].since.Before(since) {
+		n++
+	}
+	old := slices.Clone(p.idle[:n])
+	p.idle = slices.Delete(p.idle, 0, n)
+	p.mu.Unlock()
+	for _, l := range old {
+		l.cut()
+	}
+}
+
+func (p *pool) close() {
+	p.mu.Lock()
+	old := p.idle
+	p.idle, p.closed = nil, true
+	p.mu.Unlock()
+	for _, l := range old {
+		l.cut()
+	}
+}
+
+// link is a connection to an upstream. One exchange uses it at a time: one goroutine reads, and one writes.
+type link struct {
+	net.Conn
+	raw   net.Conn // the same without TLS
+	br    *bufio.Reader
+	bw    *bufio.Writer
+	used  bool      // it had an exchange before
+	since time.Time // when it was used last
+	idle  time.Duration
+
+	read, written time.Time // when the deadlines were set
+	header        int       // how many bytes the header may still have
+	phase         phase
+}
+
+// phase is what is being read.
+type phase int
+
+const (
+	inHeader phase = iota
+	inBody
+	inStream // which may be silent
+)
+
+func newLink(conn, raw net.Conn, idle time.Duration) *link {
+	l := &link{Conn: conn, raw: raw, idle: idle}
+	l.br, l.bw = bufio.NewReader(l), bufio.NewWriter(l)
+	return l
+}
+
+// maxHeader is how long the header of an answer may be.
+const maxHeader = 1 << 20
+
+var errHeaderTooLong = fmt.Errorf("the header of the answer is longer than %d bytes", maxHeader)
+
+func (l *link) Read(p []byte) (int, error) {
+	switch l.phase {
+	case inHeader:
+		if l.header <= 0 {
+			return 0, errHeaderTooLong
+		}
+		n, err := l.Conn.Read(p)
+		l.header -= n
+		return n, err
+	case inBody:
+		if now := time.Now(); now.Sub(l.read) > l.idle/4 {
+			l.read = now
+			if err := l.SetReadDeadline(now.Add(l.idle)); err != nil {
+				return 0, err
+			}
+		}
+	case inStream:
+	}
+	return l.Conn.Read(p)
+}
+
+func (l *link) Write(p []byte) (int, error) {
+	if now := time.Now(); now.Sub(l.written) > l.idle/4 {
+		l.written = now
+		if err := l.SetWriteDeadline(now.Add(l.idle)); err != nil {
+			return 0, err
+		}
+	}
+	return l.Conn.Write(p)
+}
+
+// cut closes the connection, whoever waits for it. TLS has no say: its farewell would wait.
+func (l *link) cut() { _ = l.raw.Close() } // nobody needs it any more
+
+// CloseWrite tells the upstream that no more will come.
+func (l *link) CloseWrite() error {
+	if half, ok := l.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// fresh is for how long a connection is used again without a look whether it is still open.
+const fresh = 100 * time.Millisecond
+
+// usable reports whether a kept connection is still open, as far as can be known without waiting.
+func (l *link) usable(certain bool) bool {
+	return !certain && time.Since(l.since) < fresh || alive(l.raw)
+}

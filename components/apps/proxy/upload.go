@@ -1,0 +1,75 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/stackd/stackd/registry/failure"
+)
+
+type uploadKey struct{}
+
+// upload is the body of a request on its way to an upstream.
+type upload struct {
+	io.ReadCloser
+	begun atomic.Bool // something was asked of it: the request can't be made a second time
+
+	// writing is closed when nobody reads it any more; started says that somebody does.
+	writing chan struct{}
+	started atomic.Bool
+
+	mu  sync.Mutex
+	err error // why it couldn't be read to its end
+}
+
+// shortBody is how long a body may be to be sent before the answer is looked for.
+const shortBody = 16 << 10
+
+func (u *upload) short(r *http.Request) bool {
+	return r.ContentLength > 0 && r.ContentLength <= shortBody
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	u.begun.Store(true)
+	n, err := u.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if u.err == nil {
+			u.err = err
+			if _, tooLong := errors.AsType[*http.MaxBytesError](err); !tooLong && failure.Status(err) == http.StatusInternalServerError {
+				u.err = failure.WithStatus(fmt.Errorf("the request body can't be read: %w", err), http.StatusBadRequest)
+			}
+		}
+	}
+	return n, err
+}
+
+// failed returns why the body couldn't be read to its end, or nil.
+func (u *upload) failed() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.err
+}
+
+// leave waits until nobody reads the body any more: it must not be read once the handler has returned. A client that
+// goes on sending to an upstream which has answered is interrupted.
+func (u *upload) leave(control *http.ResponseController) {
+	if !u.started.Load() {
+		return
+	}
+	select {
+	case <-u.writing:
+		return
+	default:
+	}
+	if control.SetReadDeadline(time.Unix(1, 0)) != nil {
+		return // a server without deadlines ends the read by itself
+	}
+	<-u.writing
+}
