@@ -22,4 +22,16 @@ func askLimits(t *testing.T, s *server) {
 	if whole, err := io.ReadAll(z); err != nil || string(whole) != page.body {
 		t.Errorf("the page is another one when compressed (%v)", err)
 	}
+
+	for i := range 5 {
+		if got := s.get(http.DefaultClient, "/guess"); got.status != http.StatusOK || got.body != "wrong\n" {
+			t.Errorf("guess %d answered %d: %q", i+1, got.status, got.body)
+		}
+	}
+	if got := s.get(http.DefaultClient, "/guess"); got.status != http.StatusTooManyRequests || got.header.Get("Retry-After") == "" {
+		t.Errorf("guess 6 answered %d, with Retry-After %q", got.status, got.header.Get("Retry-After"))
+	}
+	if got := s.get(http.DefaultClient, "/"); got.status != http.StatusOK {
+		t.Errorf("the page answered %d after the guesses", got.status)
+	}
 }

@@ -22,7 +22,7 @@
 //
 // An app that sends its response in pieces, and flushes, has each piece compressed and sent at
 // once. Before the first flush up to min_size bytes are held back, since nothing is known yet of the
-// length. A compressed response keeps about a megabyte of memory busy until it ends; this is why
+// length. A compressed response keeps one to seven megabytes of memory busy until it ends; this is why
 // streams of events (text/event-stream), which are many and long and small, are compressed only if
 // types has that very name.
 //
