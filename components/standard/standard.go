@@ -23,6 +23,7 @@ import (
 	_ "github.com/stackd/stackd/components/middleware/cors"
 	_ "github.com/stackd/stackd/components/middleware/errors"
 	_ "github.com/stackd/stackd/components/middleware/headers"
+	_ "github.com/stackd/stackd/components/middleware/maintenance"
 	_ "github.com/stackd/stackd/components/middleware/ratelimit"
 	_ "github.com/stackd/stackd/components/middleware/realip"
 	_ "github.com/stackd/stackd/components/middleware/requestid"
