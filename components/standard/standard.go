@@ -27,6 +27,7 @@ import (
 	_ "github.com/stackd/stackd/components/middleware/ratelimit"
 	_ "github.com/stackd/stackd/components/middleware/realip"
 	_ "github.com/stackd/stackd/components/middleware/requestid"
+	_ "github.com/stackd/stackd/components/middleware/rewrite"
 	_ "github.com/stackd/stackd/components/middleware/session"
 	_ "github.com/stackd/stackd/components/reporters/files"
 	_ "github.com/stackd/stackd/components/reporters/log"
