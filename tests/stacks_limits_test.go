@@ -34,4 +34,14 @@ func askLimits(t *testing.T, s *server) {
 	if got := s.get(http.DefaultClient, "/"); got.status != http.StatusOK {
 		t.Errorf("the page answered %d after the guesses", got.status)
 	}
+
+	// The stack file asks the port that it names, and the test's is another one.
+	s.reload(func() { edit(t, s.file, `http://127\.0\.0\.1:\d+`, s.url) })
+	stranger := s.get(http.DefaultClient, "/private/?a=b")
+	if stranger.status != http.StatusUnauthorized || stranger.header.Get("WWW-Authenticate") == "" {
+		t.Errorf("a stranger is answered %d with %v", stranger.status, stranger.header)
+	}
+	contains(t, "the question", stranger.body, "You asked for /private/?a=b,")
+	ada := s.get(http.DefaultClient, "/private/", "Authorization", "Basic YWRhOnNlc2FtZQ==", "Remote-User", "root")
+	contains(t, "the private part", ada.body, "Welcome, ada.")
 }

@@ -17,6 +17,7 @@ import (
 	_ "github.com/stackd/stackd/components/factories/template"
 	_ "github.com/stackd/stackd/components/middleware/accesslog"
 	_ "github.com/stackd/stackd/components/middleware/authbasic"
+	_ "github.com/stackd/stackd/components/middleware/authforward"
 	_ "github.com/stackd/stackd/components/middleware/bodylimit"
 	_ "github.com/stackd/stackd/components/middleware/cacheheaders"
 	_ "github.com/stackd/stackd/components/middleware/compress"
