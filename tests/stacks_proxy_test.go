@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -48,4 +50,27 @@ func askProxy(t *testing.T, s *server) {
 	}
 	contains(t, "the answer to a form", s.do(http.DefaultClient, form).body, ": POST /form on", ": hello\n")
 	contains(t, "the wiki", s.get(http.DefaultClient, "/wiki/Main").body, "wiki: GET /w/wiki/Main on "+strings.TrimPrefix(wiki, "http://"))
+
+	ready := func(status int, text string) {
+		t.Helper()
+		if got := s.get(http.DefaultClient, "/health/ready"); got.status != status || got.body != text {
+			t.Errorf("the load balancer is told %d %q, want %d %q", got.status, got.body, status, text)
+		}
+	}
+	ready(http.StatusOK, "up\n")
+	file := filepath.Join(filepath.Dir(s.file), "maintenance")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ready(http.StatusServiceUnavailable, "down\n")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	ready(http.StatusOK, "up\n")
+
+	stay := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	moved := s.get(stay, "/blog/2026/post?a=b")
+	if got := moved.header.Get("Location"); moved.status != http.StatusPermanentRedirect || got != "https://blog.example.org/blog/2026/post?a=b" {
+		t.Errorf("the blog's posts are redirected with %d to %q", moved.status, got)
+	}
 }

@@ -8,7 +8,9 @@ package standard
 import (
 	// Each of these registers its component.
 	_ "github.com/stackd/stackd/components/apps/finder"
+	_ "github.com/stackd/stackd/components/apps/health"
 	_ "github.com/stackd/stackd/components/apps/proxy"
+	_ "github.com/stackd/stackd/components/apps/redirect"
 	_ "github.com/stackd/stackd/components/apps/respond"
 	_ "github.com/stackd/stackd/components/factories/cgi"
 	_ "github.com/stackd/stackd/components/factories/fastcgi"
