@@ -66,8 +66,8 @@ const (
 
 // Config says where the lines go, and what they are like.
 type Config struct {
-	// File is the file that lines are appended to. Its folder must be there. Without a file the
-	// lines go to stackd's own log.
+	// File is the file that lines are appended to. It is made, and its folder too, where it isn't
+	// there. Without a file the lines go to stackd's own log.
 	File registry.Path `yaml:"file"`
 	// Format is how a line in the file is written: json, or combined as Apache does. The form of
 	// stackd's own log isn't chosen here.

@@ -292,14 +292,32 @@ func TestUnwritable(t *testing.T) {
 	}
 }
 
-func TestBuildWithoutFolder(t *testing.T) {
-	cfg := Config{File: registry.Path(filepath.Join(t.TempDir(), "nowhere", "access.log")), Format: formatJSON}
-	reg, err := registry.New(Component)
+func TestFolder(t *testing.T) {
+	build := func(path string) error {
+		cfg := Config{File: registry.Path(path), Format: formatJSON}
+		reg, err := registry.New(Component)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i, err := reg.All()[0].Open(t.Context(), &cfg, slog.New(slog.DiscardHandler))
+		if err == nil {
+			err = i.Close()
+		}
+		return err
+	}
+	path := filepath.Join(t.TempDir(), "var", "log", "access.log")
+	if err := build(path); err != nil {
+		t.Errorf("a folder that isn't there: got %v", err)
+	}
+	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := reg.All()[0].Open(t.Context(), &cfg, slog.New(slog.DiscardHandler)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v, want that the folder isn't there", err)
+	if info.Mode().Perm()&0o007 != 0 {
+		t.Errorf("the file has the mode %v; nobody else may read it", info.Mode())
+	}
+	if err := build(filepath.Join(path, "access.log")); err == nil {
+		t.Error("a file in the place of the folder: got no error")
 	}
 }
 

@@ -2,6 +2,7 @@ package accesslog
 
 import (
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 )
@@ -19,7 +20,11 @@ type file struct {
 // lookEvery is how often the path is looked at.
 const lookEvery = time.Second
 
+// openFile opens a file, in a folder that it makes if need be.
 func openFile(path string, now func() time.Time) (*file, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, err
+	}
 	f := &file{path: path, now: now, looked: now()}
 	return f, f.open()
 }
