@@ -7,17 +7,22 @@
 //	    types: {text/css: "public, max-age=3600", image/*: "public, max-age=86400"}
 //	  - finder
 //	urls:
-//	  /assets/: {cache_headers: {types: null, default: "public, max-age=31536000, immutable"}}
+//	  /assets/: {cache_headers: {types: {text/css: null, image/*: null, "*/*": "public, max-age=31536000, immutable"}}}
 //
 // The Cache-Control field (RFC 9111, 5.2) is set on responses to GET and HEAD with a status of 2xx,
-// 301, 304 or 308. It is left out where there is a Cache-Control or an Expires already, as when the app
-// or the session middleware further in has set it, and where the response sets a cookie, which
-// must not be kept for others. So put it outside of session.
+// 301, 304 or 308.
 //
-// An override adds to types unless it takes them back with null, as above. The value for the most
-// specific type counts: text/css, then text/*, then */*, then default. With
-// a 304, which doesn't say its type, nothing is set when types has anything in it: caches then
-// go by the value that they have kept.
+// The value for the most specific type counts: text/css, then text/*, then */*. It takes the place
+// of what the app has set, such as the no-cache of static. The default is only for responses
+// of other types that have neither Cache-Control nor Expires. An override under urls:
+// adds to types, and takes one back with null, as above.
+//
+// Nothing is changed where a response says private or no-store, or sets a cookie: it must not be kept
+// for others. The session middleware says private where a session was used; put this one outside
+// of it.
+//
+// A 304 doesn't say its type. It is taken from the URL then, if that ends like a file's name;
+// otherwise what the app has set stays.
 package cacheheaders
 
 import (
@@ -47,10 +52,11 @@ var Component = registry.Middleware[Config]{
 
 // Config says what may be kept how long.
 type Config struct {
-	// Default is the Cache-Control of what isn't in types. no-cache lets everybody keep it and ask
-	// each time whether it is still the same. Empty sets nothing.
+	// Default is the Cache-Control of what isn't in types, where the app has set none. no-cache lets
+	// everybody keep it and ask each time whether it is still the same. Empty sets nothing.
 	Default string `yaml:"default"`
-	// Types are the values by the type of the content, such as text/css, image/* or */*.
+	// Types are the values by the type of the content, such as text/css, image/* or */*. They count
+	// over what the app has set.
 	Types map[string]string `yaml:"types"`
 }
 
@@ -127,6 +133,7 @@ type handler struct {
 type exchange struct {
 	response.Writer
 	*policy
+	path string
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -134,12 +141,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.next.ServeHTTP(w, r)
 		return
 	}
-	x := &exchange{policy: h.policy}
+	x := &exchange{policy: h.policy, path: r.URL.Path}
 	x.Init(w, x.set)
 	h.next.ServeHTTP(x, r)
 	if !x.Committed() {
-		h.apply(http.StatusOK, w.Header()) // net/http sends it for a handler that wrote nothing
+		h.apply(http.StatusOK, w.Header(), x.path) // net/http sends it for a handler that wrote nothing
 	}
 }
 
-func (x *exchange) set() { x.apply(x.Status(), x.Header()) }
+func (x *exchange) set() { x.apply(x.Status(), x.Header(), x.path) }

@@ -48,8 +48,8 @@ func TestResponses(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		cfg    Config
-		method string
-		status int // 0 to write a body without one, -1 to write nothing
+		method string // and perhaps a path
+		status int    // 0 to write a body without one, -1 to write nothing
 		header http.Header
 		want   string
 	}{
@@ -73,14 +73,21 @@ func TestResponses(t *testing.T) {
 		{"moved for now", one, "GET", 302, nil, ""},
 		{"moved for good, with the method", one, "GET", 308, nil, "default"},
 		{"not modified", one, "GET", 304, nil, "default"},
-		{"not modified, by type", byType, "GET", 304, nil, ""},
+		{"not modified, of a type", byType, "GET", 304, http.Header{"Cache-Control": {"no-cache"}}, "css"},
+		{"not modified, nobody knows what", byType, "GET /page", 304, http.Header{"Cache-Control": {"no-cache"}}, "no-cache"},
 		{"not modified, with a type", byType, "GET", 304, typed("text/css"), "css"},
 		{"not found", one, "GET", 404, nil, ""},
 		{"failed", one, "GET", 500, nil, ""},
 
 		{"the app's own", one, "GET", 200, http.Header{"Cache-Control": {"max-age=1"}}, "max-age=1"},
 		{"the app's own time", one, "GET", 200, http.Header{"Expires": {"0"}}, ""},
+		{"the app's own, of another type", byType, "GET", 200, http.Header{"Content-Type": {"a/b"}, "Cache-Control": {"max-age=1"}}, "max-age=1"},
+		{"the app's own, of a type", byType, "GET", 200, http.Header{"Content-Type": {"text/css"}, "Cache-Control": {"no-cache"}}, "css"},
+		{"private", byType, "GET", 200, http.Header{"Content-Type": {"text/css"}, "Cache-Control": {"max-age=1", "must-revalidate, Private"}}, "max-age=1; must-revalidate, Private"},
+		{"private in part", byType, "GET", 200, http.Header{"Content-Type": {"text/css"}, "Cache-Control": {`private="X-Name"`}}, `private="X-Name"`},
+		{"not to be stored", byType, "GET", 200, http.Header{"Content-Type": {"text/css"}, "Cache-Control": {"no-store"}}, "no-store"},
 		{"a cookie", one, "GET", 200, http.Header{"Set-Cookie": {"a=1"}}, ""},
+		{"a cookie, of a type", byType, "GET", 200, http.Header{"Content-Type": {"text/css"}, "Set-Cookie": {"a=1"}}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := wrap(t, test.cfg, func(w http.ResponseWriter, _ *http.Request) {
@@ -93,7 +100,11 @@ func TestResponses(t *testing.T) {
 				}
 			})
 			w := httptest.NewRecorder()
-			h.ServeHTTP(w, httptest.NewRequest(test.method, "/", nil))
+			method, path, ok := strings.Cut(test.method, " ")
+			if !ok {
+				path = "/style.css"
+			}
+			h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
 			if got := strings.Join(w.Header()["Cache-Control"], "; "); got != test.want {
 				t.Errorf("Cache-Control is %q, want %q", got, test.want)
 			}

@@ -1,7 +1,9 @@
 package cacheheaders
 
 import (
+	"mime"
 	"net/http"
+	"path"
 	"strings"
 )
 
@@ -12,24 +14,48 @@ type policy struct {
 	otherwise []string
 }
 
-// apply sets Cache-Control where it is to be set.
-func (p *policy) apply(status int, h http.Header) {
-	switch {
-	case status < 200 || status >= 300 && status != http.StatusMovedPermanently && status != http.StatusNotModified && status != http.StatusPermanentRedirect:
-		return
-	case len(h["Cache-Control"]) > 0 || len(h["Expires"]) > 0 || len(h["Set-Cookie"]) > 0:
-		return
-	case status == http.StatusNotModified && len(p.types) > 0 && len(h["Content-Type"]) == 0:
+// apply sets Cache-Control where it is to be set. The path is the URL's.
+func (p *policy) apply(status int, h http.Header, urlPath string) {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusNotModified, http.StatusPermanentRedirect:
+	default:
+		if status < 200 || status > 299 {
+			return
+		}
+	}
+	if len(h["Set-Cookie"]) > 0 || restricted(h["Cache-Control"]) {
 		return
 	}
-	if value := p.value(h.Get("Content-Type")); value != nil {
+	contentType := h.Get("Content-Type")
+	if contentType == "" && status == http.StatusNotModified && len(p.types) > 0 {
+		if contentType = mime.TypeByExtension(path.Ext(urlPath)); contentType == "" {
+			return
+		}
+	}
+	if value := p.of(contentType); value != nil {
 		h["Cache-Control"] = value
+	} else if p.otherwise != nil && len(h["Cache-Control"]) == 0 && len(h["Expires"]) == 0 {
+		h["Cache-Control"] = p.otherwise
 	}
 }
 
-func (p *policy) value(contentType string) []string {
+// restricted reports whether a response says that it isn't for everybody.
+func restricted(lines []string) bool {
+	for _, line := range lines {
+		for directive := range strings.SplitSeq(line, ",") {
+			name, _, _ := strings.Cut(strings.Trim(directive, " \t"), "=")
+			if strings.EqualFold(name, "private") || strings.EqualFold(name, "no-store") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// of returns the value for a type, if there is one.
+func (p *policy) of(contentType string) []string {
 	if len(p.types) == 0 {
-		return p.otherwise
+		return nil
 	}
 	contentType, _, _ = strings.Cut(contentType, ";")
 	contentType = strings.ToLower(strings.TrimSpace(contentType))
@@ -41,8 +67,5 @@ func (p *policy) value(contentType string) []string {
 			return value
 		}
 	}
-	if value := p.types["*/*"]; value != nil {
-		return value
-	}
-	return p.otherwise
+	return p.types["*/*"]
 }
