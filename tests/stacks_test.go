@@ -16,11 +16,12 @@ func TestStacks(t *testing.T) {
 		"webware.yaml":   askWebware,
 		"static.yaml":    askStatic,
 		"git.yaml":       askGit,
-		"php.yaml":       askPHP,
+		"front.yaml":     askFront,
 		"docs.yaml":      askDocs,
+		"php.yaml":       askPHP,
 		"limits.yaml":    askLimits,
-		"reporters.yaml": askReporters,
 		"proxy.yaml":     askProxy,
+		"reporters.yaml": askReporters,
 	}
 	files, err := filepath.Glob("../stacks/*.yaml")
 	if err != nil || len(files) == 0 {
