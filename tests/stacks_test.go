@@ -22,6 +22,7 @@ func TestStacks(t *testing.T) {
 		"limits.yaml":    askLimits,
 		"proxy.yaml":     askProxy,
 		"reporters.yaml": askReporters,
+		"hooks.yaml":     askHooks,
 	}
 	files, err := filepath.Glob("../stacks/*.yaml")
 	if err != nil || len(files) == 0 {

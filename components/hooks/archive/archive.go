@@ -1,0 +1,104 @@
+// Package archive shows the files in a zip archive under a part of a finder's URLs.
+//
+//	stack:
+//	  - use: finder
+//	    root: site
+//	    hooks:
+//	      - {use: archive, url: /manual/, file: manual-2.1.zip, folder: manual-2.1}
+//
+// The files are found, hidden and served by the finder's rules, as if the archive were a folder on disk, without ever
+// being unpacked there. What isn't a file to be read, such as a CGI script that would have to be run, can't be
+// served out of an archive. The URL without its slash is redirected to the one with it (308).
+//
+// The archive is opened when the stack is built, and anew when the file changes; one that can't be read then leaves
+// the stack as it was. Exchange it by renaming a new one over it: while one is overwritten, what is read of it is
+// neither the old nor the new one.
+package archive
+
+import (
+	"archive/zip"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/resource"
+)
+
+func init() { registry.Register(Component) }
+
+// Component is the archive hook.
+var Component = registry.Hook[Config]{
+	Name:   "archive",
+	Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.Blocking},
+	Build:  build,
+}
+
+// Config says which archive is shown where.
+type Config struct {
+	// URL is where it is shown: the path of a folder, such as /manual/.
+	URL string `yaml:"url" validate:"required"`
+	// File is the archive.
+	File registry.Path `yaml:"file" validate:"required"`
+	// Folder is the folder in the archive that is shown, such as manual-2.1; by default all of it.
+	Folder string `yaml:"folder"`
+}
+
+// Validate checks the paths.
+func (c Config) Validate() error {
+	inner := strings.TrimSuffix(strings.TrimPrefix(c.URL, "/"), "/")
+	if c.URL != "" && (len(c.URL) != len(inner)+2 || !fs.ValidPath(inner) || inner == "." || strings.Contains(inner, `\`)) {
+		return &registry.SettingError{Setting: "url", Problem: fmt.Sprintf("is %q; it must be the path of a folder, such as /manual/", c.URL)}
+	}
+	if c.Folder != "" && !fs.ValidPath(c.Folder) {
+		return &registry.SettingError{Setting: "folder", Problem: fmt.Sprintf("is %q; it must be a path in the archive, such as manual-2.1", c.Folder)}
+	}
+	return nil
+}
+
+func build(env *registry.Env, cfg Config) (resource.Hook, error) {
+	env.DependsOn(string(cfg.File))
+	z, err := zip.OpenReader(string(cfg.File))
+	if err != nil {
+		return nil, fmt.Errorf("file: %s: %w; it must be a zip archive", cfg.File, err)
+	}
+	env.OnClose(z.Close)
+	a := &archive{prefix: cfg.URL[1:], tree: &z.Reader}
+	if cfg.Folder != "" && cfg.Folder != "." {
+		info, err := fs.Stat(z, cfg.Folder)
+		if err != nil || !info.IsDir() {
+			return nil, fmt.Errorf("folder: %s has no folder %q", cfg.File, cfg.Folder)
+		}
+		if a.tree, err = fs.Sub(z, cfg.Folder); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+type archive struct {
+	prefix string // manual/
+	tree   fs.FS
+}
+
+// Find answers for the paths below the prefix.
+func (a *archive) Find(_ *http.Request, p string) (resource.Answer, error) {
+	rest, below := strings.CutPrefix(p, a.prefix)
+	switch {
+	case below:
+		return resource.Answer{Tree: a.tree, Path: rest, ScriptName: "/" + strings.TrimSuffix(a.prefix, "/")}, nil
+	case len(p) == len(a.prefix)-1 && p == a.prefix[:len(p)]:
+		return resource.Answer{Handler: http.HandlerFunc(addSlash)}, nil
+	}
+	return resource.Answer{}, nil
+}
+
+// addSlash redirects to the URL with a slash at its end, relatively, so that it holds wherever the finder is.
+func addSlash(w http.ResponseWriter, r *http.Request) {
+	to := url.URL{Path: "./" + path.Base(r.URL.Path) + "/", RawQuery: r.URL.RawQuery}
+	w.Header().Set("Location", to.String())
+	w.WriteHeader(http.StatusPermanentRedirect)
+}
