@@ -38,6 +38,7 @@ import (
 	_ "github.com/stackd/stackd/components/reporters/files"
 	_ "github.com/stackd/stackd/components/reporters/log"
 	_ "github.com/stackd/stackd/components/reporters/webhook"
+	_ "github.com/stackd/stackd/components/servers/fastcgi"
 	_ "github.com/stackd/stackd/components/servers/http"
 	_ "github.com/stackd/stackd/components/stores/memory"
 	_ "github.com/stackd/stackd/components/stores/sqlite"

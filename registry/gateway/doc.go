@@ -6,4 +6,8 @@
 // [Spool], for bodies whose length it couldn't be told otherwise, [ReadHeader] and
 // [Relay], which take its answer, and [ScriptError], which brings along what it
 // wrote to its standard error.
+//
+// For the side that is asked by a front server there are [NewRequest], which makes a request of the
+// variables, [Response], which writes the answer, [Run], which has a handler make it, and [Acceptor], which
+// accepts and ends connections.
 package gateway
