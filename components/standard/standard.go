@@ -37,6 +37,7 @@ import (
 	_ "github.com/stackd/stackd/components/middleware/session"
 	_ "github.com/stackd/stackd/components/reporters/files"
 	_ "github.com/stackd/stackd/components/reporters/log"
+	_ "github.com/stackd/stackd/components/reporters/mail"
 	_ "github.com/stackd/stackd/components/reporters/webhook"
 	_ "github.com/stackd/stackd/components/servers/fastcgi"
 	_ "github.com/stackd/stackd/components/servers/http"
