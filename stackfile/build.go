@@ -101,7 +101,7 @@ func (p *Plan) Build(ctx context.Context, log *slog.Logger, prev *Stack) (*Stack
 		return s, nil
 	case <-ctx.Done():
 		go func() {
-			_ = <-done // too late, whatever came of it
+			<-done // too late, whatever came of it
 			s.Close()
 		}()
 		return nil, fmt.Errorf("%s: the stack was not built in time, waiting for %s: %w", p.name, b.current(), context.Cause(ctx))

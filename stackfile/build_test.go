@@ -411,3 +411,16 @@ func BenchmarkCheck(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCheckCross checks a file in which each of 200 hosts crosses each of 800 paths.
+func BenchmarkCheckCross(b *testing.B) {
+	file, reg := filepath.Join(b.TempDir(), "stack.yaml"), testRegistry(b)
+	write(b, file, "servers: [http]\nstack:\n  - errors\n  - session\n  - {use: tag, text: a}\n  - {use: site, root: www}\nurls:\n"+
+		repeat(200, "  host%[1]d.example.org/: {vars: {host: %[1]d}, site: {root: www%[1]d}}\n")+repeat(800, "  /area%[1]d/: {session: {lifetime: %[1]dm}}\n")[len("  /area0/: {session: {lifetime: 0m}}\n"):])
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := Load(b.Context(), reg, file, Options{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

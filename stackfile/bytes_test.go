@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -85,16 +89,16 @@ func TestBytes(t *testing.T) {
 		{"U+2028 and a fault", "servers: [http]\nvars: {a: \"x\u2028y\"}\nstack: [sa]\n", `4:9: unknown middleware or app "sa"; did you mean "say"?`},
 		{"byte order mark", "\uFEFFservers: [http]\nstack: [say]\n", ""},
 		{"byte order mark and a fault", "\uFEFF{server: [http], stack: [say]}\n", `1:2: unknown key "server"; did you mean "servers"?`},
-		{"billions by aliases", bomb(9), "10:12: the file has more than 1048576 values, aliases written out; it must have fewer"},
+		{"billions by aliases", bomb(9), "9:37: the file has more than 524288 values, aliases written out; it must have fewer"},
 		{"nested lists", goodFile + "vars: " + strings.Repeat("[", 2000) + strings.Repeat("]", 2000), "3:7: vars is a list; it must be a map"},
-		{"nested lists without end", goodFile + "vars: " + strings.Repeat("[", 2<<20), "3:1: it is nested too deeply"},
-		{"nested maps without end", goodFile + "vars: " + strings.Repeat("{a: ", 1<<19), "3:1: it is nested too deeply"},
-		{"nested dashes", goodFile + "vars:\n" + strings.Repeat("- ", 1<<20), "3:1: it is nested too deeply"},
-		{"a setting of megabytes", "servers: [http]\nstack: [{use: errors, lines: " + strings.Repeat("x", 3<<20) + "}, say]\n", `2:30: errors: lines is "` + strings.Repeat("x", 79) + `…"; it must be a whole number`},
-		{"a name of megabytes", "servers: [http]\nstack: [" + strings.Repeat("x", 3<<20) + "]\n", `2:9: unknown middleware or app "xxx`},
-		{"a pattern of megabytes", goodFile + "urls:\n  ? /" + strings.Repeat("x/", 1<<20) + "\n  : {say: {text: a}}\n", `4:5: the pattern "/x/`},
+		{"nested lists without end", goodFile + "vars: " + strings.Repeat("[", 1<<20), "3:1: it is nested too deeply"},
+		{"nested maps without end", goodFile + "vars: " + strings.Repeat("{a: ", 1<<18), "3:1: it is nested too deeply"},
+		{"nested dashes", goodFile + "vars:\n" + strings.Repeat("- ", 1<<19), "3:1: it is nested too deeply"},
+		{"a setting of megabytes", "servers: [http]\nstack: [{use: errors, lines: " + strings.Repeat("x", 1<<20) + "}, say]\n", `2:30: errors: lines is "` + strings.Repeat("x", 79) + `…"; it must be a whole number`},
+		{"a name of megabytes", "servers: [http]\nstack: [" + strings.Repeat("x", 1<<20) + "]\n", `2:9: unknown middleware or app "xxx`},
+		{"a pattern of megabytes", goodFile + "urls:\n  ? /" + strings.Repeat("x/", 1<<19) + "\n  : {say: {text: a}}\n", `4:5: the pattern "/x/`},
 		{"a long line", "servers: [http]\nstack: [{use: say, text: " + strings.Repeat("x", 10000) + ", txt: a}]\n", `2:10028: say has no setting "txt"; did you mean "text"?`},
-		{"too large", goodFile + strings.Repeat("# 345678\n", maxFile/9), "1:1: the stack file can't be read: it is larger than 4 MiB; a stack file must not be"},
+		{"too large", goodFile + strings.Repeat("# 345678\n", maxFile/9), "1:1: the stack file can't be read: it is larger than 2 MiB; a stack file must not be"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, ps := loadText(t, tt.content)
@@ -118,5 +122,71 @@ func TestBytes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCost loads files of up to the largest size that are made to cost much.
+func TestCost(t *testing.T) {
+	if underRace {
+		t.Skip("the race detector has costs of its own; this runs without it")
+	}
+	for _, tt := range []struct{ name, content string }{
+		{"values by aliases", bomb(4)},
+		{"unknown keys", goodFile + repeat(180_000, "k%d: 1\n")},
+		{"unknown slots", goodFile + "urls:\n" + repeat(100_000, "  /%d: {sa: 1}\n")},
+		{"settings in conflict", goodFile + "urls:\n" + repeat(400, "  \"/{x}/%[1]d\": {say: {text: a%[1]d}}\n") + repeat(400, "  \"/%[1]d/{x}\": {say: {text: b%[1]d}}\n")},
+		{"entries", "servers: [http]\nstack:\n" + repeat(75_000, "  - {use: tag, as: t%d}\n") + "  - say\n"},
+		{"servers", "servers:\n" + repeat(50_000, "  - {use: http, listen: ':%d'}\n") + "stack: [say]\n"},
+		{"overrides", goodFile + "urls:\n" + repeat(45_000, "  /%[1]d/: {say: {text: a}, vars: {x: %[1]d}}\n")},
+		{"overrides of many entries", "servers: [http]\nstack:\n" + repeat(maxEntries-1, "  - {use: tag, as: t%d}\n") + "  - say\nurls:\n" + repeat(40_000, "  /%[1]d: {say: {text: x%[1]d}}\n")},
+		{"overrides by aliases", goodFile + "vars: {a: &a {b: {c: {d: 1}}}}\nurls:\n" + repeat(50_000, "  /%d: {vars: *a}\n")},
+		{"large maps over large maps", goodFile + "vars:\n" + repeat(60_000, "  k%d: 1\n") + "urls:\n  /:\n    vars:\n" + repeat(60_000, "      k%d: 2\n")},
+		{"deep patterns", goodFile + "urls:\n" + repeat(17_000, "  /%d"+strings.Repeat("/a", 50)+": {}\n")},
+		{"overrides that cross", goodFile + "urls:\n" + repeat(400, "  h%d/: {vars: {a: 1}}\n") + repeat(490, "  /%d/: {vars: {b: 1}}\n")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if len(tt.content) > maxFile {
+				t.Fatalf("the file has %d bytes", len(tt.content))
+			}
+			peak := watchHeap()
+			plan, ps := loadText(t, tt.content)
+			live := peak() >> 20
+			runtime.KeepAlive(plan)
+			t.Logf("%d KiB, %d problems, %d MiB", len(tt.content)>>10, len(ps), live)
+			if live > 128 {
+				// The collector lets the heap grow to twice what is alive.
+				t.Errorf("up to %d MiB were alive; it must be at most 128, so that the process stays below 256", live)
+			}
+		})
+	}
+}
+
+// watchHeap makes the collector run often, and returns what ends that and tells how much more
+// than now was alive after a run.
+func watchHeap() (peak func() uint64) {
+	percent := debug.SetGCPercent(50)
+	runtime.GC()
+	live := func() uint64 {
+		sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		metrics.Read(sample)
+		return sample[0].Value.Uint64()
+	}
+	before := live()
+	var most atomic.Uint64
+	var ended atomic.Bool
+	var watch func(struct{})
+	watch = func(struct{}) {
+		if ended.Load() {
+			return
+		}
+		most.Store(max(most.Load(), live()))
+		runtime.AddCleanup(new([64]byte), watch, struct{}{}) // the next run calls again
+	}
+	watch(struct{}{})
+	return func() uint64 {
+		runtime.GC()
+		ended.Store(true)
+		debug.SetGCPercent(percent)
+		return max(most.Load(), live()) - before
 	}
 }

@@ -1,7 +1,6 @@
 package stackfile
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"testing"
@@ -87,12 +86,8 @@ func testRegistry(t testing.TB) *registry.Registry {
 func corpus() []registry.Declaration {
 	wrap := func(next http.Handler) http.Handler { return next }
 	return []registry.Declaration{
-		registry.Server[serverConfig]{Name: "http", Default: serverConfig{Listen: "127.0.0.1:8080"}, Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.Blocking}, Build: func(*registry.Env, serverConfig) (registry.ServeFunc, error) {
-			return nil, errors.New("not in this test")
-		}},
-		registry.Server[serverConfig]{Name: "async", Default: serverConfig{Listen: "127.0.0.1:8081"}, Traits: safe, Build: func(*registry.Env, serverConfig) (registry.ServeFunc, error) {
-			return nil, errors.New("not in this test")
-		}},
+		registry.Server[serverConfig]{Name: "http", Default: serverConfig{Listen: "127.0.0.1:8080"}, Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.Blocking}, Build: func(*registry.Env, serverConfig) (registry.ServeFunc, error) { return servesNothing(), nil }},
+		registry.Server[serverConfig]{Name: "async", Default: serverConfig{Listen: "127.0.0.1:8081"}, Traits: safe, Build: func(*registry.Env, serverConfig) (registry.ServeFunc, error) { return servesNothing(), nil }},
 		registry.Middleware[catchConfig]{Name: "errors", Default: catchConfig{Show: "never", Lines: 5}, Traits: providing(safe, failure.Key), Build: func(*registry.Env, catchConfig) (registry.Wrap, error) { return wrap, nil }},
 		registry.Middleware[sessionConfig]{Name: "session", Default: sessionConfig{Store: registry.Use[session.Store]("memory"), Lifetime: 12 * time.Hour, Cookie: cookieConfig{Name: "session"}}, Traits: providing(safe, session.Key), Build: func(*registry.Env, sessionConfig) (registry.Wrap, error) { return wrap, nil }},
 		registry.Middleware[noSettings]{Name: "cart", Traits: needing(safe, session.Key), Build: func(*registry.Env, noSettings) (registry.Wrap, error) { return wrap, nil }},

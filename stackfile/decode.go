@@ -50,7 +50,7 @@ type decoder struct {
 // plan decodes n over the defaults of def. Keys named in skip are the entry's own. It
 // adds problems, and returns the instance as far as it goes, or nil when it found any.
 func (d *decoder) plan(path string, def *registry.Definition, n *node, at pos, where string, skip ...string) *planned {
-	p := &planned{path: path, def: def, cfg: def.Default(), at: at, where: where, origins: make(map[string]*node)}
+	p := &planned{path: path, def: def, cfg: def.Default(), at: at, where: where}
 	c := &decoding{decoder: d, planned: p, bad: make(map[string]bool)}
 	if n != nil && n.form == mapping {
 		c.fields(def.Settings, n, reflect.ValueOf(p.cfg).Elem(), "", skip)
@@ -83,6 +83,14 @@ type decoding struct {
 func (c *decoding) add(n *node, path, format string, args ...any) {
 	c.failed, c.bad[path] = true, true
 	c.problems.add(n.pos, []string{n.where, c.planned.path}, path+format, args...)
+}
+
+// originate notes where a setting was written.
+func (c *decoding) originate(path string, n *node) {
+	if c.planned.origins == nil {
+		c.planned.origins = make(map[string]*node)
+	}
+	c.planned.origins[path] = n
 }
 
 // setting adds what the check of the settings found, where the setting was written.
@@ -174,7 +182,7 @@ func (c *decoding) value(t *registry.Type, n *node, v reflect.Value, path string
 		return
 	}
 	if t.Form != registry.FormRef {
-		c.planned.origins[path] = n
+		c.originate(path, n)
 	}
 	if t.Form == registry.FormSecret && c.problems.secrets != nil {
 		c.problems.secrets.read(n)
@@ -284,9 +292,9 @@ func (c *decoding) reference(n *node, v reflect.Value, path string) {
 		return
 	}
 	if n.form == scalar {
-		c.planned.origins[path] = n
+		c.originate(path, n)
 	} else if use := n.get("use"); use != nil {
-		c.planned.origins[path] = use
+		c.originate(path, use)
 	}
 	ref.Choose(name)
 	if c.refs == nil {

@@ -28,7 +28,7 @@ type effect struct {
 	needs []need
 
 	showing sync.Once
-	shown   environ.Slot
+	shown   *environ.Slot
 }
 
 // need is an environ key that an instance needs.
@@ -76,7 +76,7 @@ func (t *topics) meets(u *topics) bool {
 func (e *effects) addressed(s *slot, o int) *registry.Definition {
 	def := s.def
 	for _, index := range e.covering[o] {
-		if so := e.overrides[index].slots[s.name]; so != nil && so.def != nil {
+		if so := e.overrides[index].speaks(s); so != nil && so.def != nil {
 			def = so.def
 		}
 	}
@@ -89,7 +89,7 @@ func (e *effects) of(i int, set []int) *effect {
 	s := e.slots[i]
 	e.key = binary.AppendUvarint(e.key[:0], uint64(i))
 	for _, o := range set {
-		if e.overrides[o].slots[s.name] != nil {
+		if e.overrides[o].speaks(s) != nil {
 			e.key = binary.AppendUvarint(e.key, uint64(o))
 		}
 	}
@@ -127,7 +127,7 @@ func (e *effects) make(s *slot, set []int) *effect {
 	settings, where := s.node, ""
 	for _, index := range set {
 		o := e.overrides[index]
-		so := o.slots[s.name]
+		so := o.speaks(s)
 		if so == nil {
 			continue
 		}
@@ -163,7 +163,7 @@ func (e *effects) make(s *slot, set []int) *effect {
 // show returns how the slot is shown to people.
 func (f *effect) show() environ.Slot {
 	f.showing.Do(func() {
-		f.shown = environ.Slot{Name: f.slot.name, Component: f.def.Name, Kind: string(f.def.Kind), Off: f.off, Origin: f.at.String()}
+		f.shown = &environ.Slot{Name: f.slot.name, Component: f.def.Name, Kind: string(f.def.Kind), Off: f.off, Origin: f.at.String()}
 		if f.off {
 			f.shown.Origin = f.switched.String()
 		}
@@ -171,7 +171,7 @@ func (f *effect) show() environ.Slot {
 			f.shown.Settings = shownSettings(f.checked, "")
 		}
 	})
-	return f.shown
+	return *f.shown
 }
 
 // lay merges an override's settings over a slot's.
@@ -214,7 +214,9 @@ func (e *effects) routes(ctx context.Context, plan *Plan, vars *node) {
 		if i%1024 == 0 && ctx.Err() != nil {
 			return
 		}
-		e.conflicts(area)
+		if e.conflicts(area) {
+			continue // what it comes to is open
+		}
 		plan.routes[i] = e.route(area.set, vars, area.pattern.example)
 	}
 }
@@ -232,12 +234,12 @@ func (e *effects) prepare(patterns []pattern, areas []region) {
 	e.topics = make([]topics, len(e.overrides))
 	e.touched = make([]bool, len(e.slots))
 	for n, o := range e.overrides {
-		for i, s := range e.slots {
-			if o.slots[s.name] != nil {
-				e.speaks[n] = append(e.speaks[n], i)
-				e.topics[n].add(i)
-			}
+		for _, so := range o.slots {
+			i := slices.Index(e.slots, so.slot)
+			e.speaks[n] = append(e.speaks[n], i)
+			e.topics[n].add(i)
 		}
+		slices.Sort(e.speaks[n])
 		if o.vars != nil {
 			e.topics[n].add(maxEntries)
 		}
@@ -350,24 +352,26 @@ func (p *planned) walk(f func(*planned)) {
 }
 
 // conflicts finds what two overrides that apply together set differently, neither being more
-// specific, and nothing more specific settling it.
-func (e *effects) conflicts(area region) {
+// specific, and nothing more specific settling it. It reports whether there is such a thing.
+func (e *effects) conflicts(area region) (found bool) {
 	for n, b := range area.set {
 		for _, a := range area.set[:n] {
 			if e.topics[a].meets(&e.topics[b]) && !e.overrides[b].pattern.moreSpecific(e.overrides[a].pattern) && !e.overrides[a].pattern.moreSpecific(e.overrides[b].pattern) {
-				e.conflict(area, a, b)
+				found = e.conflict(area, a, b) || found
 			}
 		}
 	}
+	return found
 }
 
 // conflict finds what overrides a and b set differently.
-func (e *effects) conflict(area region, a, b int) {
+func (e *effects) conflict(area region, a, b int) (found bool) {
 	for _, second := range e.leavesOf(b) {
 		for _, first := range e.leavesOf(a) {
 			if !first.against(second) || e.settled(area, a, b, first, second) {
 				continue
 			}
+			found = true
 			at, than := b, a
 			if first.at.line > second.at.line {
 				first, second, at, than = second, first, a, b
@@ -376,6 +380,7 @@ func (e *effects) conflict(area region, a, b int) {
 				second.name(), second.shown, first.other(second), first.shown, e.overrides[than].key, first.at.line, area.pattern.example(), area.pattern.String())
 		}
 	}
+	return found
 }
 
 // settled reports whether overrides that have the last word over a, over b or over both make
@@ -501,7 +506,7 @@ func (e *effects) findLeaves(index int) []leaf {
 	}
 	for _, i := range e.speaks[index] {
 		s := e.slots[i]
-		so := o.slots[s.name]
+		so := o.speaks(s)
 		if so.off != nil {
 			state := map[bool]string{true: "off", false: "on"}[*so.off]
 			found = append(found, leaf{path: "\x00" + s.name + "\x00(off)", value: state, shown: state, at: so.at})

@@ -43,7 +43,7 @@ func (p *Plan) Explain(method, host, path string) Explanation {
 func (e Explanation) String() string {
 	var rows [][2]string
 	add := func(origin, format string, args ...any) {
-		rows = append(rows, [2]string{fmt.Sprintf(format, args...), origin})
+		rows = append(rows, [2]string{strings.Map(printable, fmt.Sprintf(format, args...)), origin})
 	}
 	add("", "%s %s%s", e.Method, e.Host, e.Path)
 	add("", "")

@@ -114,14 +114,25 @@ type override struct {
 	at      pos
 	pattern pattern
 	vars    *node
-	slots   map[string]*slotOverride
+	slots   []*slotOverride
+}
+
+// speaks returns what the override says to a slot, or nil.
+func (o *override) speaks(s *slot) *slotOverride {
+	for _, so := range o.slots {
+		if so.slot == s {
+			return so
+		}
+	}
+	return nil
 }
 
 // slotOverride is what an override says to one slot.
 type slotOverride struct {
-	at  pos
-	def *registry.Definition // another component, or nil
-	off *bool                // switched on or off, or nil
+	slot *slot
+	at   pos
+	def  *registry.Definition // another component, or nil
+	off  *bool                // switched on or off, or nil
 	// node has the settings; nil for none.
 	node *node
 }
@@ -365,7 +376,7 @@ func (l *loader) servers(top *node) []*planned {
 }
 
 // maxEntries is how many entries a stack may have. Each request passes them all.
-const maxEntries = 256
+const maxEntries = 128
 
 func (l *loader) stack(top *node) {
 	items := l.entries(top, "stack", "stack: [errors, {use: finder, root: site}]")
@@ -448,7 +459,7 @@ func (l *loader) urls(n *node) {
 			continue
 		}
 		mark(p.value, p.key)
-		o := &override{key: p.key, at: p.keyPos, pattern: pat, slots: make(map[string]*slotOverride)}
+		o := &override{key: p.key, at: p.keyPos, pattern: pat}
 		if first := same[pat.language()]; first != nil {
 			l.problems.add(p.keyPos, nil, "the pattern %q matches the same URLs as %q on line %d; write what differs under one of them", p.key, first.key, first.at.line)
 			continue
@@ -489,7 +500,7 @@ func (l *loader) override(o *override, n *node) {
 			continue
 		}
 		if so, ok := l.slotOverride(o, l.slots[i], p); ok {
-			o.slots[p.key] = so
+			o.slots = append(o.slots, so)
 		}
 	}
 }
@@ -519,7 +530,7 @@ func (l *loader) unknownSlot(o *override, p pair) {
 }
 
 func (l *loader) slotOverride(o *override, s *slot, p pair) (*slotOverride, bool) {
-	so := &slotOverride{at: p.keyPos}
+	so := &slotOverride{slot: s, at: p.keyPos}
 	n := p.value
 	where := []string{o.key, s.name}
 	switch {

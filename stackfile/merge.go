@@ -1,6 +1,10 @@
 package stackfile
 
-import "github.com/stackd/stackd/registry"
+import (
+	"slices"
+
+	"github.com/stackd/stackd/registry"
+)
 
 // merger lays settings over settings. It knows their types, so that only what names a
 // component is treated so.
@@ -35,23 +39,39 @@ func (m merger) maps(base, over *node, typeOf func(key string) *registry.Type) *
 	if base.form != mapping || over.form != mapping {
 		return over
 	}
-	merged := &node{form: mapping, pos: over.pos, where: over.where, pairs: make([]pair, 0, len(base.pairs)+len(over.pairs))}
-	for _, p := range base.pairs {
-		o := over.pair(p.key)
-		if o == nil {
-			merged.pairs = append(merged.pairs, p)
+	return byKey(base, over, func(b, o pair) *node {
+		if t := typeOf(o.key); t != nil {
+			return m.merge(b.value, o.value, t)
+		}
+		return o.value
+	})
+}
+
+// byKey lays over on base, both maps. Lay merges the values of a key that both have.
+func byKey(base, over *node, lay func(base, over pair) *node) *node {
+	// Most maps are small: looking through them costs less than an index.
+	const few = 16
+	var index map[string]int
+	if len(base.pairs) > few {
+		index = make(map[string]int, len(base.pairs))
+		for i, p := range base.pairs {
+			index[p.key] = i
+		}
+	}
+	merged := &node{form: mapping, pos: over.pos, where: over.where}
+	merged.pairs = append(make([]pair, 0, len(base.pairs)+len(over.pairs)), base.pairs...)
+	for _, o := range over.pairs {
+		i, both := index[o.key]
+		if index == nil {
+			i = slices.IndexFunc(base.pairs, func(p pair) bool { return p.key == o.key })
+			both = i >= 0
+		}
+		if !both {
+			merged.pairs = append(merged.pairs, o)
 			continue
 		}
-		laid := *o
-		if t := typeOf(p.key); t != nil {
-			laid.value = m.merge(p.value, o.value, t)
-		}
-		merged.pairs = append(merged.pairs, laid)
-	}
-	for _, p := range over.pairs {
-		if base.pair(p.key) == nil {
-			merged.pairs = append(merged.pairs, p)
-		}
+		o.value = lay(base.pairs[i], o)
+		merged.pairs[i] = o
 	}
 	return merged
 }
@@ -104,17 +124,5 @@ func mergeFree(base, over *node) *node {
 	case base == nil || base.form != mapping || over.form != mapping:
 		return over
 	}
-	merged := &node{form: mapping, pos: over.pos, where: over.where}
-	for _, p := range base.pairs {
-		if o := over.pair(p.key); o != nil {
-			p = pair{key: o.key, keyPos: o.keyPos, value: mergeFree(p.value, o.value)}
-		}
-		merged.pairs = append(merged.pairs, p)
-	}
-	for _, p := range over.pairs {
-		if base.pair(p.key) == nil {
-			merged.pairs = append(merged.pairs, p)
-		}
-	}
-	return merged
+	return byKey(base, over, func(b, o pair) *node { return mergeFree(b.value, o.value) })
 }

@@ -20,8 +20,8 @@ import (
 // What a stack file may cost before its content is looked at. A file of 10,000
 // overrides is about 1 MiB.
 const (
-	maxFile  = 4 << 20
-	maxNodes = 1 << 20 // with every alias written out
+	maxFile  = 2 << 20
+	maxNodes = 1 << 19 // with every alias written out
 	maxDepth = 64
 )
 
@@ -39,8 +39,22 @@ func (s *source) line(n int) string {
 	return s.lines[n-1]
 }
 
-// lineBreak is all that YAML takes for the end of a line.
-var lineBreak = regexp.MustCompile(`\r\n|[\n\r\x{85}\x{2028}\x{2029}]`)
+// splitLines splits where YAML sees the end of a line.
+func splitLines(text string) []string {
+	var lines []string
+	for {
+		at := strings.IndexAny(text, "\n\r\u0085\u2028\u2029")
+		if at < 0 {
+			return append(lines, text)
+		}
+		lines = append(lines, text[:at])
+		if strings.HasPrefix(text[at:], "\r\n") {
+			at++
+		}
+		_, size := utf8.DecodeRuneInString(text[at:])
+		text = text[at+size:]
+	}
+}
 
 func (s *source) at(line, column int) pos { return pos{source: s, line: line, column: column} }
 
@@ -130,7 +144,7 @@ func read(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, errors.New("it is a folder; it must be a stack file")
 	}
@@ -155,7 +169,7 @@ type parser struct {
 // parse returns the top node of a stack file, or nil after adding problems.
 func (p *parser) parse(data []byte) *node {
 	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
-	p.source.lines = lineBreak.Split(string(data), -1)
+	p.source.lines = splitLines(string(data))
 	p.problems.lines = p.source.lines
 	if at, r, ok := p.unreadable(); ok {
 		switch {

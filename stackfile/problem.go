@@ -58,6 +58,14 @@ func printable(r rune) rune {
 	return r
 }
 
+// harmless takes out what would speak to a terminal, and leaves lines.
+func harmless(r rune) rune {
+	if r == '\n' {
+		return r
+	}
+	return printable(r)
+}
+
 // Problems are all faults of a stack file, sorted by position. It is the error that
 // [Load] and [Plan.Build] return.
 type Problems []Problem
@@ -116,7 +124,7 @@ func (ps *problems) add(at pos, where []string, format string, args ...any) {
 		}
 	}
 	fmt.Fprintf(&b, format, args...)
-	p := Problem{File: at.source.name, Line: at.line, Column: at.column, Text: b.String(), Source: at.source.line(at.line), mark: at.column}
+	p := Problem{File: at.source.name, Line: at.line, Column: at.column, Text: strings.Map(harmless, b.String()), Source: at.source.line(at.line), mark: at.column}
 	if ps.seen[p] {
 		return
 	}

@@ -43,16 +43,18 @@ func regions(patterns []pattern) ([]region, error) {
 	// The regions of the first k patterns are closed under meet before the next
 	// pattern comes. It is more specific than those or stands beside them, so
 	// that few of them overlap it.
-	c := closure{regions: forest[[]located]{}, patterns: patterns, blame: make([]int, len(patterns))}
-	given := forest[[]located]{}
+	c := closure{places: forest[*place]{}, patterns: patterns, blame: make([]int, len(patterns))}
 	var overlapping []int
 	meets := 0
 	for _, i := range order {
 		p := patterns[i]
 		overlapping = overlapping[:0]
 		for host := range widerHosts(p.host) {
-			c.regions[host].overlapping(p.segments, func(at *[]located) {
-				for _, l := range *at {
+			c.places[host].overlapping(p.segments, func(at **place) {
+				if *at == nil {
+					return
+				}
+				for _, l := range (*at).regions {
 					overlapping = append(overlapping, l.index)
 				}
 			})
@@ -69,8 +71,8 @@ func regions(patterns []pattern) ([]region, error) {
 				return nil, c.tooMany()
 			}
 		}
-		at := given.at(p)
-		*at = append(*at, located{p.method, i})
+		at := c.at(p)
+		at.given = append(at.given, located{p.method, i})
 	}
 
 	rank := make([]int, len(patterns))
@@ -81,8 +83,11 @@ func regions(patterns []pattern) ([]region, error) {
 	for n, f := range c.found {
 		var set []int
 		for host := range widerHosts(f.pattern.host) {
-			given[host].covering(f.pattern.segments, func(at *[]located) {
-				for _, l := range *at {
+			c.places[host].covering(f.pattern.segments, func(at **place) {
+				if *at == nil {
+					return
+				}
+				for _, l := range (*at).given {
 					if methodCovers(l.method, f.pattern.method) {
 						set = append(set, l.index)
 					}
@@ -99,7 +104,7 @@ func regions(patterns []pattern) ([]region, error) {
 type closure struct {
 	patterns []pattern
 	found    []foundRegion
-	regions  forest[[]located]
+	places   forest[*place]
 	// blame counts for each pattern the regions that it made by meeting another.
 	blame []int
 }
@@ -110,6 +115,9 @@ type foundRegion struct {
 	last    int // the pattern that made it
 }
 
+// A place is a host and path, with the regions and the patterns that have them.
+type place struct{ regions, given []located }
+
 // A located is an index of something that has a method, kept where its host and
 // path are.
 type located struct {
@@ -119,13 +127,22 @@ type located struct {
 
 // add takes a region in and reports whether it is new.
 func (c *closure) add(p pattern, last int) bool {
-	at := c.regions.at(p)
-	if slices.ContainsFunc(*at, func(l located) bool { return l.method == p.method }) {
+	at := c.at(p)
+	if slices.ContainsFunc(at.regions, func(l located) bool { return l.method == p.method }) {
 		return false
 	}
-	*at = append(*at, located{p.method, len(c.found)})
+	at.regions = append(at.regions, located{p.method, len(c.found)})
 	c.found = append(c.found, foundRegion{p, last})
 	return true
+}
+
+// at returns the place of a pattern, and makes it if it is new.
+func (c *closure) at(p pattern) *place {
+	at := c.places.at(p)
+	if *at == nil {
+		*at = new(place)
+	}
+	return *at
 }
 
 // tooMany names the two patterns that made the most regions.

@@ -1,0 +1,5 @@
+//go:build !race
+
+package stackfile
+
+const underRace = false
