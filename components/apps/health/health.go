@@ -2,7 +2,11 @@
 //
 //	urls:
 //	  /health/live:  {finder: {use: health}}
-//	  /health/ready: {finder: {use: health, needs: ["127.0.0.1:5432", "unix:/run/redis.sock"], unless: maintenance}}
+//	  /health/ready:
+//	    finder:
+//	      use: health
+//	      needs: ["127.0.0.1:5432", "unix:/run/redis.sock"]
+//	      unless: maintenance
 //
 // Without settings it answers 200 as long as the process answers at all: that is "live". With needs or
 // unless it answers 503 when requests had better go elsewhere for now, which is "ready": when one of the

@@ -3,7 +3,7 @@
 //	stack:
 //	  - errors
 //	  - use: proxy
-//	    to: ["http://127.0.0.1:9000", "http://127.0.0.1:9001", "unix:/run/app.sock"]
+//	    to: ["http://127.0.0.1:9000", "unix:/run/app.sock"]
 //	    check: {path: /health}
 //
 // Bodies are streamed both ways, whatever their length. Trailers, 1xx responses, event streams and

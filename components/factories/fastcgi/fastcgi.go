@@ -7,7 +7,7 @@
 //	  - use: finder
 //	    root: site
 //	    factories:
-//	      .php: {use: fastcgi, address: "unix:/run/php/php-fpm.sock", max_connections: 5}
+//	      .php: {use: fastcgi, address: "unix:/run/php/php-fpm.sock"}
 //
 // # What a script is given
 //

@@ -18,7 +18,9 @@
 //	    extensions: [.html, .md]
 //	    factories:
 //	      .html: {use: template, layouts: layouts, layout: base.html}
-//	      .md: {use: markdown, page: {use: template, layouts: layouts, layout: base.html}}
+//	      .md:
+//	        use: markdown
+//	        page: {use: template, layouts: layouts, layout: base.html}
 //
 // The language is CommonMark with GitHub's tables, task lists, struck out text and plain links,
 // and with footnotes. Each heading has an id made of its text, for links to it.

@@ -4,7 +4,9 @@
 //	  - use: errors
 //	    reporters:
 //	      - log
-//	      - {use: webhook, url: "https://alerts.example.org/stackd", secret: "${env:WEBHOOK_SECRET}"}
+//	      - use: webhook
+//	        url: https://alerts.example.org/stackd
+//	        secret: ${env:WEBHOOK_SECRET}
 //
 // Each incident is one POST, such as:
 //
@@ -12,10 +14,12 @@
 //	  "type": "incident",
 //	  "timestamp": "2026-01-31T09:45:05Z",
 //	  "data": {
-//	    "id": "k7mq2w9xyz", "status": 500, "error": "no such table", "error_type": "*db.Error",
-//	    "method": "GET", "host": "example.org", "url": "/shop?id=[redacted]", "remote_addr": "192.0.2.1:4711",
+//	    "id": "k7mq2w9xyz", "status": 500,
+//	    "error": "no such table", "error_type": "*db.Error",
+//	    "method": "GET", "host": "example.org", "url": "/shop?id=[redacted]",
+//	    "remote_addr": "192.0.2.1:4711",
 //	    "route": "/shop", "panic": false,
-//	    "stack": [{"function": "shop.List", "file": "/src/shop.go", "line": 12}],
+//	    "stack": [{"function": "shop.List", "file": "shop.go", "line": 12}],
 //	    "details": [{"title": "Standard error", "text": "…"}]
 //	  }
 //	}
