@@ -101,7 +101,9 @@ func (p *Plan) Build(ctx context.Context, log *slog.Logger, prev *Stack) (*Stack
 		return s, nil
 	case <-ctx.Done():
 		go func() {
-			<-done // too late, whatever came of it
+			if err := <-done; err != nil {
+				log.Debug("the build that was given up has ended", "error", err)
+			}
 			s.Close()
 		}()
 		return nil, fmt.Errorf("%s: the stack was not built in time, waiting for %s: %w", p.name, b.current(), context.Cause(ctx))

@@ -7,6 +7,10 @@
 // at once. It opens nothing, asks no network and writes nothing: a check of a stack
 // file is Load and no more.
 //
+// A file may have 2 MiB, its stack 128 entries, a pattern 64 segments; whatever is in it, a
+// load keeps no more than 128 MiB alive. Secrets are shown nowhere: they are redacted in the
+// settings that are explained, and in the lines that problems quote.
+//
 // [Plan.Build] makes the plan's [Stack]: it builds the components, each once for each
 // distinct set of settings, and composes one chain for each distinct set of overrides. What
 // the stack that is running already has is taken over, with its state.
