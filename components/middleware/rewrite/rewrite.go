@@ -6,8 +6,8 @@
 //	  - errors
 //	  - use: rewrite
 //	    rules:
-//	      - {match: "/blog/(\\d{4})/([a-z-]+)", to: "/post?year=$1&name=$2"}
-//	      - {match: "/~(?<user>\\w+)/(?<rest>.*)", to: "/people/${user}/${rest}"}
+//	      - {match: "/blog/(\\d{4})/([a-z-]+)", to: "/post?year={1}&name={2}"}
+//	      - {match: "/~(?<user>\\w+)/(.*)", to: "/people/{user}/{2}"}
 //	  - finder
 //
 // # Rules
@@ -15,10 +15,10 @@
 // Match is a regular expression (Go's, re2's) for the whole path, as it is after %20 and the like are
 // decoded, without the query. The first rule that matches counts, and only it.
 //
-// In to, $1 or ${1} stand for what the first parentheses matched, ${name} for those that
-// have a name, and $$ for a dollar. In front of letters, digits and _ write the braces: $1x would mean the name 1x. What
-// stands behind a ? is put in front of the query that was asked for; there, what was matched is
-// encoded, so that nobody can slip in another parameter.
+// In to, {1} stands for what the first parentheses matched, and {name} for those that have a name,
+// which is written (?<name>…). What stands behind a ? is put in front of the query that
+// was asked for; there, what was matched is encoded, so that nobody can slip in another
+// parameter.
 //
 // The new path is cleaned: "..", "." and double slashes in what was matched lead nowhere else.
 //
@@ -34,7 +34,6 @@ import (
 	"net/http"
 	"regexp/syntax"
 	"strconv"
-	"strings"
 
 	"github.com/stackd/stackd/registry"
 )
@@ -74,11 +73,8 @@ func (r rule) Validate() error {
 		}
 		return &registry.SettingError{Setting: "match", Problem: problem}
 	}
-	for _, name := range references(r.To) {
-		n, err := strconv.Atoi(name)
-		if err != nil && re.SubexpIndex(name) < 0 || err == nil && n > re.NumSubexp() {
-			return &registry.SettingError{Setting: "to", Problem: fmt.Sprintf("refers to ${%s}; it must be something in parentheses in match", name)}
-		}
+	if _, unknown := parse(r.To, re); unknown != "" {
+		return &registry.SettingError{Setting: "to", Problem: fmt.Sprintf("refers to %s; it must be something in parentheses in match", unknown)}
 	}
 	return nil
 }
@@ -90,9 +86,7 @@ func build(_ *registry.Env, cfg Config) (registry.Wrap, error) {
 		if err != nil {
 			return nil, err
 		}
-		t := target{match: re}
-		t.path, t.query, _ = strings.Cut(r.To, "?")
-		all = append(all, t)
+		all = append(all, newTarget(re, r.To))
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -5,13 +5,67 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
 // target is a rule that is ready for use.
 type target struct {
 	match       *regexp.Regexp
-	path, query string // templates
+	path, query template
+}
+
+func newTarget(match *regexp.Regexp, to string) target {
+	t := target{match: match}
+	newPath, query, _ := strings.Cut(to, "?")
+	t.path, _ = parse(newPath, match)
+	t.query, _ = parse(query, match)
+	return t
+}
+
+// template is a text with places for what was matched.
+type template []part
+
+// part is a text, followed by what the parentheses of that number have matched unless it is -1.
+type part struct {
+	text  string
+	group int
+}
+
+// reference is how a template refers to parentheses.
+var reference = regexp.MustCompile(`\{(\w+)\}`)
+
+// parse reads a template, and returns the first reference to what isn't in match.
+func parse(text string, match *regexp.Regexp) (t template, unknown string) {
+	end := 0
+	for _, at := range reference.FindAllStringSubmatchIndex(text, -1) {
+		name := text[at[2]:at[3]]
+		group, err := strconv.Atoi(name)
+		if err != nil {
+			group = match.SubexpIndex(name)
+		}
+		if group < 0 || group > match.NumSubexp() {
+			return nil, text[at[0]:at[1]]
+		}
+		t = append(t, part{text[end:at[0]], group})
+		end = at[1]
+	}
+	if end < len(text) {
+		t = append(t, part{text[end:], -1})
+	}
+	return t, ""
+}
+
+// fill writes a template with what was found in a text, encoded by encode.
+func (t template) fill(in string, found []int, encode func(string) string) string {
+	var b strings.Builder
+	for _, p := range t {
+		b.WriteString(p.text)
+		if p.group >= 0 && found[2*p.group] >= 0 {
+			b.WriteString(encode(in[found[2*p.group]:found[2*p.group+1]]))
+		}
+	}
+	return b.String()
 }
 
 // compile makes an expression that matches nothing less than a whole path, which may be of several
@@ -24,20 +78,6 @@ func compile(match string) (*regexp.Regexp, error) {
 	return regexp.Compile(`\A(?s:` + match + `)\z`)
 }
 
-// references returns the names and numbers that a template refers to.
-func references(template string) []string {
-	var names []string
-	for _, m := range reference.FindAllStringSubmatch(template, -1) {
-		if name := m[1] + m[2]; name != "" {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// reference is how regexp.Expand knows one; a dollar that is doubled is one too.
-var reference = regexp.MustCompile(`\$(?:\$|(\w+)|\{(\w+)\})`)
-
 // rewritten returns r, or a copy of it with the URL that the first rule makes of it.
 func rewritten(all []target, r *http.Request) *http.Request {
 	for _, t := range all {
@@ -46,11 +86,10 @@ func rewritten(all []target, r *http.Request) *http.Request {
 			continue
 		}
 		to := *r.URL
-		to.Path = clean(string(t.match.ExpandString(nil, t.path, r.URL.Path, found)))
+		to.Path = clean(t.path.fill(r.URL.Path, found, func(s string) string { return s }))
 		to.RawPath = ""
-		if t.query != "" {
-			text, at := encoded(r.URL.Path, found)
-			to.RawQuery = string(t.match.ExpandString(nil, t.query, text, at))
+		if len(t.query) > 0 {
+			to.RawQuery = t.query.fill(r.URL.Path, found, url.QueryEscape)
 			if r.URL.RawQuery != "" {
 				to.RawQuery += "&" + r.URL.RawQuery
 			}
@@ -69,19 +108,4 @@ func clean(p string) string {
 		cleaned += "/"
 	}
 	return cleaned
-}
-
-// encoded returns a text with what was found in another, encoded for a query, and where it is there.
-func encoded(text string, found []int) (string, []int) {
-	var b strings.Builder
-	at := make([]int, len(found))
-	for i := 0; i < len(found); i += 2 {
-		at[i], at[i+1] = -1, -1
-		if found[i] >= 0 {
-			at[i] = b.Len()
-			b.WriteString(url.QueryEscape(text[found[i]:found[i+1]]))
-			at[i+1] = b.Len()
-		}
-	}
-	return b.String(), at
 }
