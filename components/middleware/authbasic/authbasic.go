@@ -17,8 +17,11 @@
 // with # are passed over. Hashes are bcrypt's, which begin with $2y$, $2a$ or $2b$, and argon2id's,
 // which begin with $argon2id$:
 //
-//	htpasswd -B -C 10 etc/users.htpasswd ada                             bcrypt
-//	printf 'ada:'; printf %s 'sesame' | argon2 "$(openssl rand -hex 8)" -id -e     argon2id
+//	htpasswd -B -C 10 etc/users.htpasswd ada
+//	printf %s 'sesame' | argon2 "$(openssl rand -hex 8)" -id -e
+//
+// The first asks for the password and writes the line, the second prints an argon2id hash to be
+// written behind a name and a colon.
 //
 // Other hashes, such as those that htpasswd makes without -B, are too easy to guess passwords from;
 // they are an error. So are parameters which would let one log-in cost more than a few seconds

@@ -4,10 +4,14 @@
 //	  - errors
 //	  - use: cache_headers
 //	    default: no-cache
-//	    types: {text/css: "public, max-age=3600", image/*: "public, max-age=86400"}
+//	    types:
+//	      text/css: public, max-age=3600
+//	      image/*: public, max-age=86400
 //	  - finder
 //	urls:
-//	  /assets/: {cache_headers: {types: {text/css: null, image/*: null, "*/*": "public, max-age=31536000, immutable"}}}
+//	  /assets/:
+//	    cache_headers:
+//	      types: {text/css: null, image/*: null, "*/*": "max-age=31536000"}
 //
 // The Cache-Control field (RFC 9111, 5.2) is set on responses to GET and HEAD with a status of 2xx,
 // 301, 304 or 308.

@@ -4,7 +4,10 @@
 //
 //	stack:
 //	  - errors
-//	  - {use: cors, off: true, origins: ["https://app.example.org"], headers: [Content-Type]}
+//	  - use: cors
+//	    off: true
+//	    origins: ["https://app.example.org"]
+//	    headers: [Content-Type]
 //	  - finder
 //	urls:
 //	  /api/: {cors: on}

@@ -6,14 +6,14 @@
 //	  - use: headers
 //	    response:
 //	      set: {Strict-Transport-Security: max-age=31536000}
-//	      default: {X-Content-Type-Options: nosniff, Content-Security-Policy: "default-src 'self'"}
+//	      default: {X-Content-Type-Options: nosniff, X-Frame-Options: DENY}
 //	      remove: [X-Powered-By]
 //	    request:
 //	      remove: [X-Debug]
 //	  - errors
 //	  - finder
 //	urls:
-//	  /embed/: {headers: {response: {default: {Content-Security-Policy: null}}}}
+//	  /embed/: {headers: {response: {default: {X-Frame-Options: null}}}}
 //
 // Of one header the changes are made in this order: remove, set, add, default. An override that
 // writes null for a field takes back what is said of it further up in the stack file.

@@ -3,7 +3,10 @@
 // Everybody gets 503 with Retry-After, except those who are let in to see whether it works:
 //
 //	stack:
-//	  - {use: maintenance, flag: var/closed, page: etc/closed.html, allow: [127.0.0.1]}
+//	  - use: maintenance
+//	    flag: var/closed
+//	    page: etc/closed.html
+//	    allow: [127.0.0.1]
 //	  - errors
 //	  - finder
 //	urls:
