@@ -39,7 +39,7 @@ func askReporters(t *testing.T, s *server) {
 
 	n := s.seen()
 	s.reload(func() { edit(t, s.file, `max_files: 200`, `max_files: 100`) }) // what the old one has is written
-	s.awaitAfter(n, "generation closed", nil)
+	s.awaitAfter(n, "generation closed", func(r record) bool { return r["generation"] == 3.0 })
 	pages, err := filepath.Glob(filepath.Join(filepath.Dir(s.file), "reporters", "incidents", "*-"+id+".html"))
 	if err != nil || len(pages) != 1 {
 		t.Fatalf("the pages of incident %s are %q, %v", id, pages, err)
@@ -77,7 +77,7 @@ func receiveMail(t *testing.T) (string, <-chan string) {
 				for in.Scan() && in.Text() != "." {
 					letter.WriteString(in.Text() + "\n")
 				}
-				letters <- letter.String()
+				letters <- strings.ReplaceAll(letter.String(), "=\n", "") // quoted-printable's line breaks
 				say("250 taken")
 			case "QUIT":
 				say("221 bye")
