@@ -191,8 +191,8 @@ func (x *exchange) converse(ctx context.Context) (*http.Response, error) {
 			return nil, &brokenError{err}
 		}
 		go func() {
-			defer close(x.body.writing)
 			defer close(x.sent)
+			defer close(x.body.writing) // before sent: the handler may return then
 			// When it fails, the answer may have come nevertheless; the reader will see.
 			if err := x.send(); err == nil {
 				x.whole = true

@@ -63,10 +63,13 @@ func (u *upload) leave(control *http.ResponseController) {
 	if !u.started.Load() {
 		return
 	}
+	// Where the upstream had the whole body the writer is about to end.
+	timer := time.NewTimer(linger)
+	defer timer.Stop()
 	select {
 	case <-u.writing:
 		return
-	default:
+	case <-timer.C:
 	}
 	if control.SetReadDeadline(time.Unix(1, 0)) != nil {
 		return // a server without deadlines ends the read by itself
