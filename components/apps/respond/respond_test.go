@@ -2,7 +2,6 @@ package respond
 
 import (
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -28,20 +27,7 @@ func TestComponent(t *testing.T) {
 // open builds the component as a loader does.
 func open(t testing.TB, cfg Config) http.Handler {
 	t.Helper()
-	r, err := registry.New(Component)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := r.Lookup(registry.KindApp, "respond")
-	if found := d.Check(&cfg); len(found) > 0 {
-		t.Fatalf("the settings are refused: %v", found)
-	}
-	i, err := d.Open(t.Context(), &cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { i.Close() })
-	return i.Product.(http.Handler)
+	return registrytest.Build(t, Component, cfg, nil)
 }
 
 func TestResponse(t *testing.T) {

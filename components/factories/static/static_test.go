@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -42,20 +41,7 @@ func TestComponent(t *testing.T) {
 // open builds the component as a loader does.
 func open(t testing.TB, cfg Config) *factory {
 	t.Helper()
-	r, err := registry.New(Component)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := r.Lookup(registry.KindFactory, "static")
-	if found := d.Check(&cfg); len(found) > 0 {
-		t.Fatalf("the settings are refused: %v", found)
-	}
-	i, err := d.Open(t.Context(), &cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { i.Close() })
-	return i.Product.(*factory)
+	return registrytest.Build(t, Component, cfg, nil).(*factory)
 }
 
 // makeApp lets the factory make the app of a file.

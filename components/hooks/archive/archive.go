@@ -4,7 +4,7 @@
 //	  - use: finder
 //	    root: site
 //	    hooks:
-//	      - {use: archive, url: /manual/, file: manual.zip, folder: manual-2.1}
+//	      - {use: archive, url: /manual/, file: manual.zip, folder: v2}
 //
 // The files are found, hidden and served by the finder's rules, as if the archive were a folder on disk, without ever
 // being unpacked there. What isn't a file to be read, such as a CGI script that would have to be run, can't be

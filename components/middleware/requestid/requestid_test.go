@@ -1,13 +1,11 @@
 package requestid
 
 import (
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
-	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/environ"
 	"github.com/stackd/stackd/registry/registrytest"
 )
@@ -22,16 +20,7 @@ func TestComponent(t *testing.T) {
 // wrap builds the middleware as a stack does.
 func wrap(t *testing.T, cfg Config, app http.HandlerFunc) http.Handler {
 	t.Helper()
-	reg, err := registry.New(Component)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i, err := reg.All()[0].Open(t.Context(), &cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { i.Close() })
-	return i.Product.(registry.Wrap)(app)
+	return registrytest.Build(t, Component, cfg, nil)(app)
 }
 
 func TestID(t *testing.T) {

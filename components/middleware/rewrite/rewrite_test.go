@@ -1,13 +1,11 @@
 package rewrite
 
 import (
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path"
 	"testing"
 
-	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/registrytest"
 )
 
@@ -25,16 +23,7 @@ func TestComponent(t *testing.T) {
 // wrap builds the middleware as a stack does.
 func wrap(t *testing.T, cfg Config, app http.HandlerFunc) http.Handler {
 	t.Helper()
-	reg, err := registry.New(Component)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i, err := reg.All()[0].Open(t.Context(), &cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { i.Close() })
-	return i.Product.(registry.Wrap)(app)
+	return registrytest.Build(t, Component, cfg, nil)(app)
 }
 
 func TestRewrite(t *testing.T) {
