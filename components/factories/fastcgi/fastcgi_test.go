@@ -323,10 +323,11 @@ func TestConnections(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		edit func(*fastcgi.Config)
-		want int64
+		// A client may ask again before the connection is back in the pool.
+		least, most int64
 	}{
-		{"kept", func(*fastcgi.Config) {}, 1},
-		{"not kept", func(c *fastcgi.Config) { c.KeepAlive = false }, 10},
+		{"kept", func(*fastcgi.Config) {}, 1, 3},
+		{"not kept", func(c *fastcgi.Config) { c.KeepAlive = false }, 10, 10},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := listen(t, "unix")
@@ -338,8 +339,8 @@ func TestConnections(t *testing.T) {
 					t.Errorf("the body is %q", res.body)
 				}
 			}
-			if n.Load() != tt.want {
-				t.Errorf("there were %d connections; it must be %d", n.Load(), tt.want)
+			if n.Load() < tt.least || n.Load() > tt.most {
+				t.Errorf("there were %d connections; it must be %d to %d", n.Load(), tt.least, tt.most)
 			}
 		})
 	}
