@@ -56,17 +56,18 @@ type App struct {
 
 // Factory makes apps of files. It is safe for concurrent use.
 type Factory interface {
-	// Make makes the app for f. It is called once for each version of a file, and the
-	// app is used until the file changes or is gone. An error is reported as the
-	// failure of the request that asked; nothing is kept of it.
+	// Make makes the app for f. The app is used until the file changes or is gone, or the
+	// finder forgets it to make room; then Make is called again. An error is reported as
+	// the failure of the request that asked; nothing is kept of it.
 	Make(f *File) (App, error)
 }
 
 // Hook is asked for every request before the finder looks at the disk. It is safe for
 // concurrent use.
 type Hook interface {
-	// Find says what it has for the path, which is clean and relative to the finder. The
-	// zero Answer means that it has nothing.
+	// Find says what it has for the path, which is clean and relative to the finder: without
+	// a slash before it, with the one that ends it, and empty for the finder's own root. The zero
+	// Answer means that it has nothing.
 	Find(r *http.Request, path string) (Answer, error)
 }
 

@@ -28,8 +28,8 @@ var Key = environ.NewKey[Session]("session")
 //
 // It belongs to the request's goroutine. Values are numbers, strings, bools,
 // []byte, [time.Time], and slices and maps of those; other types must be known to
-// the keeper's codec. Every method but ID fails when the store can't be
-// reached, and then changes nothing. A change made after the response's headers went
+// the keeper's codec. Every method fails when the store can't be reached, and
+// then changes nothing. A change made after the response's headers went
 // out can't be told to the browser any more: it is an error.
 type Session interface {
 	// Get returns the value of key, or nil when there is none.
