@@ -132,8 +132,14 @@ func replace(t testing.TB, file string, data []byte) {
 // when it does not stop cleanly.
 func start(t testing.TB, file string) *server {
 	t.Helper()
+	return startProgram(t, built(t), file)
+}
+
+// startProgram is start for a program of one's own.
+func startProgram(t testing.TB, program, file string) *server {
+	t.Helper()
 	s := &server{t: t, file: file, grown: make(chan struct{}), exited: make(chan error, 1)}
-	s.cmd = exec.Command(built(t), "run", "--log-level", "debug", filepath.Base(file))
+	s.cmd = exec.Command(program, "run", "--log-level", "debug", filepath.Base(file))
 	s.cmd.Dir = filepath.Dir(file)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	log, err := s.cmd.StderrPipe()

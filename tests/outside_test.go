@@ -1,0 +1,95 @@
+package tests
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestOutside makes a program of a component that a developer elsewhere wrote: the one in the
+// README, in a module of its own. It is listed, documented, checked, overridden by URL and
+// served like those that come with stackd.
+func TestOutside(t *testing.T) {
+	t.Parallel()
+	checkout, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(name string) string {
+		t.Helper()
+		data, err := os.ReadFile(filepath.Join(checkout, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	_, component, found := strings.Cut(read("README.md"), "```go\n// Package clacks")
+	component, _, closed := strings.Cut(component, "```")
+	if !found || !closed {
+		t.Fatal("the README has no component clacks")
+	}
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"go.mod": strings.Replace(read("go.mod"), "module github.com/stackd/stackd", "module example.org/site", 1) +
+			"\nrequire github.com/stackd/stackd v0.0.0\n\nreplace github.com/stackd/stackd => " + checkout + "\n",
+		"go.sum":           read("go.sum"),
+		"clacks/clacks.go": "// Package clacks" + component,
+		"clacks/clacks_test.go": `package clacks
+
+import (
+	"testing"
+
+	"github.com/stackd/stackd/registry/registrytest"
+)
+
+func TestComponent(t *testing.T) { registrytest.Run(t, Component) }
+`,
+		"main.go": strings.Replace(read("cmd/stackd/main.go"), "import (", "import (\n\t_ \"example.org/site/clacks\"", 1),
+		"stack.yaml": `servers: [{use: http, listen: "127.0.0.1:0"}]
+stack:
+  - clacks
+  - {use: respond, body: here}
+urls:
+  /ours/: {clacks: {names: [Ada, Grace]}}
+  /none/: {clacks: off}
+`,
+		"bad.yaml": "servers: [http]\nstack:\n  - {use: clacks, names: []}\n  - {use: clakcs}\n  - respond\n",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(want int, name string, args ...string) string {
+		t.Helper()
+		c := exec.Command(name, args...)
+		c.Dir = dir
+		out, _ := c.CombinedOutput()
+		if got := c.ProcessState.ExitCode(); got != want {
+			t.Fatalf("%s %s exited with %d, want %d:\n%s", name, strings.Join(args, " "), got, want, out)
+		}
+		return string(out)
+	}
+	program := filepath.Join(dir, "site")
+	run(0, "go", "build", "-o", program, ".")
+	run(0, "go", "test", "./clacks")
+
+	contains(t, "list", run(0, program, "list"), "\n  clacks ")
+	contains(t, "doc", run(0, program, "doc", "clacks"), "clacks (middleware)", `names: [GNU Terry Pratchett]`)
+	contains(t, "explain", run(0, program, "explain", "stack.yaml", "/ours/x"), "names: [Ada, Grace]", "stack.yaml:6")
+	contains(t, "check", run(1, program, "check", "bad.yaml"),
+		"bad.yaml:3:26: clacks: names has 0 entries; it must have at least 1", `unknown middleware or app "clakcs"; did you mean "clacks"?`)
+
+	s := startProgram(t, program, filepath.Join(dir, "stack.yaml"))
+	for path, want := range map[string]string{"/": "GNU Terry Pratchett", "/ours/": "Ada, Grace", "/none/": ""} {
+		if got := strings.Join(s.get(http.DefaultClient, path).header["X-Clacks-Overhead"], ", "); got != want {
+			t.Errorf("%s was sent with %q, want %q", path, got, want)
+		}
+	}
+}
