@@ -333,8 +333,9 @@ func (l *literals[E]) add(text string) *tree[E] {
 // request, adds up their numbers by exclusive or, and looks the sum up among those
 // of the regions' sets, which the builder made sure are all different.
 type router[T any] struct {
-	// methods has a number above 0 for each method that needs one.
-	methods map[string]int
+	// methods are those that patterns name. A method's number is its index and one more; few are
+	// named, so that looking at each is faster than a map.
+	methods []string
 	// hosts has the way in for each host that a pattern names, written as
 	// there.
 	hosts map[string]*entrance
@@ -389,7 +390,7 @@ func (s *sums) add(method int, number uint64) {
 // the requests that no pattern matches.
 func newRouter[T any](patterns []pattern, areas []region, values []T, none T) *router[T] {
 	numbers, index := numberPatterns(len(patterns), areas)
-	r := &router[T]{methods: map[string]int{}, values: newSumTable[T](len(index)), none: none}
+	r := &router[T]{values: newSumTable[T](len(index)), none: none}
 	for sum, i := range index {
 		r.values.add(sum, values[i])
 	}
@@ -433,10 +434,10 @@ func (r *router[T]) enter(trees forest[sums]) {
 
 // methodNumber returns the number of a method that a pattern names.
 func (r *router[T]) methodNumber(method string) int {
-	if r.methods[method] == 0 {
-		r.methods[method] = len(r.methods) + 1
+	if !slices.Contains(r.methods, method) {
+		r.methods = append(r.methods, method)
 	}
-	return r.methods[method]
+	return slices.Index(r.methods, method) + 1
 }
 
 // seeds is how many times [numberPatterns] tries. Two of the most regions there
@@ -518,10 +519,7 @@ func (r *router[T]) find(method, host, path string) T {
 	if path == "" || path[0] != '/' {
 		return r.none
 	}
-	var number int
-	if len(r.methods) > 0 {
-		number = r.methods[method]
-	}
+	number := slices.Index(r.methods, method) + 1
 	var sum uint64
 	for e := r.entrance(host); e != nil; e = e.wider {
 		sum ^= sumPath(e.paths, number, path)
