@@ -52,7 +52,7 @@ const noStackFile = `there is no %[1]s here. Name one (stackd run site.yaml), or
 // space. The garbage collector runs when the heap has doubled. That of a busy server is mostly
 // garbage: without the headroom it would be collected every 3 MB, which takes a sixth of the
 // processor time of serving small files.
-const headroom = 8 << 20
+const headroom = 16 << 20
 
 // serve runs the file until it is told to stop.
 func (p *program) serve(ctx context.Context, file string, log *slog.Logger) error {
