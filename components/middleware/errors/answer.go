@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"github.com/stackd/stackd/registry/failure"
+	"github.com/stackd/stackd/registry/local"
 )
 
 // answer is what everybody may see. The members of the JSON form are RFC 9457's.
@@ -119,7 +120,7 @@ func (q *request) render(a answer, form form, incidents []*failure.Incident) (bo
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	shown = q.debug && local(q.r)
+	shown = q.debug && local.Request(q.r)
 	if shown {
 		a.Debug = q.newReport(a, incidents)
 	}

@@ -1,4 +1,4 @@
-package errors
+package local
 
 import (
 	"net/http"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestLocal(t *testing.T) {
+func TestRequest(t *testing.T) {
 	tests := []struct {
 		name       string
 		peer, host string
@@ -62,7 +62,7 @@ func TestLocal(t *testing.T) {
 			if test.header != nil {
 				r.Header = test.header
 			}
-			if got := local(r); got != test.want {
+			if got := Request(r); got != test.want {
 				t.Errorf("got %v; want %v", got, test.want)
 			}
 		})

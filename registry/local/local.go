@@ -1,4 +1,16 @@
-package errors
+// Package local tells the requests of somebody on this very machine from all others. It guards
+// what only the operator may see.
+//
+// A request is local when all of this holds:
+//
+//   - the peer's address is loopback;
+//   - the Host, and the Origin where there is one, is localhost, a name under it, 127.0.0.0/8 or
+//     [::1], since any other name may be made to lead here by others;
+//   - no header field says that a proxy passed the request on.
+//
+// When in doubt it isn't. A proxy on this machine that adds no such field makes every visitor
+// look local: nothing in the request tells.
+package local
 
 import (
 	"net"
@@ -9,9 +21,8 @@ import (
 	"strings"
 )
 
-// local reports whether the request comes from this very machine: see the package
-// comment. It is what keeps the debug page from others, so it says no when in doubt.
-func local(r *http.Request) bool {
+// Request reports whether r is local.
+func Request(r *http.Request) bool {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() || !localHost(r.Host) {
 		return false
