@@ -44,4 +44,13 @@ func askLimits(t *testing.T, s *server) {
 	contains(t, "the question", stranger.body, "You asked for /private/?a=b,")
 	ada := s.get(http.DefaultClient, "/private/", "Authorization", "Basic YWRhOnNlc2FtZQ==", "Remote-User", "root")
 	contains(t, "the private part", ada.body, "Welcome, ada.")
+
+	metrics := s.get(http.DefaultClient, "/metrics").body
+	contains(t, "the metrics", metrics,
+		`stackd_http_requests_total{method="GET",route="/guess",status="429"} 1`,
+		`stackd_http_requests_total{method="GET",route="/private/",status="401"} 1`,
+		`stackd_http_request_duration_seconds_count{method="GET",route="/guess"} 6`)
+	if got := s.get(http.DefaultClient, "/metrics", "X-Forwarded-For", "192.0.2.1"); got.status != http.StatusNotFound {
+		t.Errorf("the metrics were shown to somebody else, with %d", got.status)
+	}
 }

@@ -30,6 +30,7 @@ import (
 	_ "github.com/stackd/stackd/components/middleware/errors"
 	_ "github.com/stackd/stackd/components/middleware/headers"
 	_ "github.com/stackd/stackd/components/middleware/maintenance"
+	_ "github.com/stackd/stackd/components/middleware/metrics"
 	_ "github.com/stackd/stackd/components/middleware/ratelimit"
 	_ "github.com/stackd/stackd/components/middleware/realip"
 	_ "github.com/stackd/stackd/components/middleware/requestid"
