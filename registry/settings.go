@@ -22,6 +22,7 @@ const (
 	FormSize
 	FormPath
 	FormAddress
+	FormNetwork
 	FormSecret
 	FormRef
 	FormList
@@ -88,6 +89,8 @@ func (t *Type) Noun() string {
 		return "a path"
 	case FormAddress:
 		return "an address such as 127.0.0.1:8080 or unix:run/stackd.sock"
+	case FormNetwork:
+		return "an address such as 192.0.2.7, a network such as 10.0.0.0/8, or unix"
 	case FormRef:
 		return fmt.Sprintf("the name of a %[1]s, or a map with use: and the %[1]s's settings", t.Kind)
 	case FormList:
@@ -110,7 +113,7 @@ func (t *Type) Format(v reflect.Value) string {
 		return redacted
 	case FormRef:
 		return refName(v)
-	case FormString, FormPath, FormAddress:
+	case FormString, FormPath, FormAddress, FormNetwork:
 		return quote(v.String())
 	case FormFloat:
 		return strconv.FormatFloat(v.Float(), 'g', -1, 64)
@@ -202,6 +205,8 @@ func (ty *typer) typeOf(t reflect.Type, path string, top bool) *Type {
 		d.Form = FormPath
 	case reflect.TypeFor[Address]():
 		d.Form = FormAddress
+	case reflect.TypeFor[Network]():
+		d.Form = FormNetwork
 	case reflect.TypeFor[Secret]():
 		d.Form = FormSecret
 	default:
@@ -302,7 +307,7 @@ func (ty *typer) rules(tag string, t *Type, path string) []Rule {
 // check says what is wrong with the rule on a setting of type t.
 func (r Rule) check(t *Type) string {
 	forms := map[string][]Form{
-		"required":   {FormString, FormPath, FormAddress, FormSecret, FormRef, FormList, FormMap},
+		"required":   {FormString, FormPath, FormAddress, FormNetwork, FormSecret, FormRef, FormList, FormMap},
 		"omitempty":  {FormString, FormPath, FormAddress, FormSecret, FormDuration, FormInt},
 		"min":        {FormInt, FormFloat, FormString, FormDuration, FormSize, FormList, FormMap},
 		"max":        {FormInt, FormFloat, FormString, FormDuration, FormSize, FormList, FormMap},

@@ -246,6 +246,7 @@ type probeConfig struct {
 	Room     registry.Size               `yaml:"room" validate:"min=1024,max=1048576"`
 	Path     registry.Path               `yaml:"path"`
 	Address  registry.Address            `yaml:"address"`
+	Network  registry.Network            `yaml:"network"`
 	Secret   registry.Secret             `yaml:"secret"`
 	Store    registry.Ref[session.Store] `yaml:"store"`
 	List     []int                       `yaml:"list" validate:"dive,min=1"`
@@ -317,7 +318,8 @@ func TestValues(t *testing.T) {
 		{"address", `127.0.0.1:80 | :80 | "[::1]:0" | unix:a/b | localhost:1`, `80 | localhost | "unix:" | "" | a:b | ::1:80`, `localhost:70000`},
 		{"secret", `a | 5 | ""`, `{a: b}`, ``},
 		{"store", `memory | {use: memory} | null`, `disk | {} | {use: memory, a: b} | [memory] | {use: memory, as: a} | ""`, ``},
-		{"list", `[] | [1, 2] | null | ["3"]`, `[0] | 1 | [a] | {a: 1}`, `[null] | ["0"]`},
+		{"network", `192.0.2.7 | 10.0.0.0/8 | "fd00::/8" | "::1" | unix`, `localhost | 10.0.0.0:80 | "" | [unix]`, `10.0.0.0/64 | 10.1.2.3/8`},
+		{"list", `[] | [1, 2] | null | ["3"] | 1 | "3"`, `[0] | 0 | a | [a] | {a: 1}`, `[null] | ["0"]`},
 		{"map", `{} | {a: on, b: null} | null`, `{a: 1} | [a] | a`, ``},
 	} {
 		check := func(values string, schemaGood, loaderGood bool) {

@@ -139,6 +139,8 @@ func (w wording) noun(t *registry.Type, rules []registry.Rule, plural bool) stri
 		noun = "path"
 	case registry.FormAddress:
 		noun = "address"
+	case registry.FormNetwork:
+		noun = "network"
 	case registry.FormSecret:
 		noun = "secret"
 	default:

@@ -19,6 +19,7 @@ const (
 	durationPattern = `(0|(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)`
 	sizePattern     = `([0-9]+|([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kKmMgGtT][iI]?)?[bB])`
 	addressPattern  = `^(unix:.+|(\[[^\[\]]*\]|[^:\[\]]*):[-+]?[0-9]{1,5})$`
+	networkPattern  = `^(unix|[0-9.]+(/[0-9]{1,2})?|[0-9a-fA-F]*:[0-9a-fA-F.:]*:[0-9a-fA-F.:]*(/[0-9]{1,3})?)$`
 	urlPattern      = `^[A-Za-z][A-Za-z0-9+.-]*:.`
 )
 
@@ -30,7 +31,11 @@ func (b *builder) value(t *registry.Type, rules []registry.Rule, rows []row, pat
 		return b.structure(t, rows, path+".")
 	case registry.FormList:
 		o := object{{"type", []any{"array", "null"}}, {"items", b.value(t.Elem, t.ElemRules, rows, path+"[]")}}
-		return limit(o, rules, map[string]string{"min": "minItems", "max": "maxItems", "unique": "uniqueItems"})
+		o = limit(o, rules, map[string]string{"min": "minItems", "max": "maxItems", "unique": "uniqueItems"})
+		if t.Elem.Form >= registry.FormRef || !admits(rules, 1) {
+			return o
+		}
+		return anyOf(o, b.value(t.Elem, t.ElemRules, rows, path+"[]")) // one plain value stands for the list of it
 	case registry.FormMap:
 		o := object{{"type", []any{"object", "null"}}, {"additionalProperties", b.value(t.Elem, t.ElemRules, rows, path+".*")}}
 		return limit(o, rules, map[string]string{"min": "minProperties", "max": "maxProperties"})
@@ -112,6 +117,8 @@ func scalar(t *registry.Type, rules []registry.Rule) []object {
 		return forms
 	case registry.FormAddress:
 		return append(forms, matching(t, addressPattern))
+	case registry.FormNetwork:
+		return append(forms, matching(t, networkPattern))
 	}
 	return append(forms, text(rules)...)
 }

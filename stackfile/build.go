@@ -20,7 +20,7 @@ import (
 // Stack is a built plan: a handler, and the servers that shall run it. It is safe for
 // concurrent use, and never changes.
 type Stack struct {
-	// Servers are those of the plan, in its order.
+	// Servers are those of the plan, in its order, once for each address.
 	Servers []Server
 
 	router *router[*chain]
@@ -209,12 +209,14 @@ func (b *builder) build(ctx context.Context) error {
 		return err
 	}
 	for _, server := range b.plan.servers {
-		address, mode := server.listen()
+		addresses, mode := server.listen()
 		bits, _ := strconv.ParseUint(mode, 8, 32)
-		b.stack.Servers = append(b.stack.Servers, Server{
-			Name: server.def.Name, Address: address, Mode: fs.FileMode(bits), ID: fmt.Sprintf("%s %d", server.key, b.built[server].number),
-			Serve: b.built[server].built.Product.(registry.ServeFunc),
-		})
+		for _, address := range addresses {
+			b.stack.Servers = append(b.stack.Servers, Server{
+				Name: server.def.Name, Address: address, Mode: fs.FileMode(bits), ID: fmt.Sprintf("%s %d", server.key, b.built[server].number),
+				Serve: b.built[server].built.Product.(registry.ServeFunc),
+			})
+		}
 	}
 	chains := make([]*chain, len(b.plan.routes))
 	for i, r := range b.plan.routes {

@@ -238,6 +238,11 @@ func (c *decoding) entries(t *registry.Type, n *node, v reflect.Value, path stri
 }
 
 func (c *decoding) items(t *registry.Type, n *node, v reflect.Value, path string) {
+	if n.form == scalar && t.Elem.Form < registry.FormRef {
+		v.Set(reflect.MakeSlice(t.Go, 1, 1)) // one plain value stands for the list of it
+		c.value(t.Elem, n, v.Index(0), path)
+		return
+	}
 	if n.form != list {
 		c.wrong(t, n, path)
 		return
@@ -427,6 +432,11 @@ func setScalar(t *registry.Type, n *node, v reflect.Value) (problem string) {
 		v.SetInt(int64(size))
 	case registry.FormAddress:
 		if err := registry.Address(n.text).Check(); err != nil {
+			return err.Error()
+		}
+		v.SetString(n.text)
+	case registry.FormNetwork:
+		if err := registry.Network(n.text).Check(); err != nil {
 			return err.Error()
 		}
 		v.SetString(n.text)

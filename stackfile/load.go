@@ -362,11 +362,13 @@ func (l *loader) servers(top *node) []*planned {
 		if p == nil || e.off {
 			continue
 		}
-		listen, _ := p.listen()
-		if first, twice := taken[listen]; twice && listen != "" && !strings.HasSuffix(string(listen), ":0") {
-			l.problems.add(e.at, []string{e.as}, "the server on line %d listens on %s already; each address must stand once", first.line, listen)
+		addresses, _ := p.listen()
+		for _, listen := range addresses {
+			if first, twice := taken[listen]; twice && listen != "" && !strings.HasSuffix(string(listen), ":0") {
+				l.problems.add(e.at, []string{e.as}, "the server on line %d listens on %s already; each address must stand once", first.line, listen)
+			}
+			taken[listen] = e.at
 		}
-		taken[listen] = e.at
 		servers = append(servers, p)
 	}
 	if off {

@@ -34,17 +34,23 @@ type Plan struct {
 // Deadlines returns the stack file's deadlines.
 func (p *Plan) Deadlines() Deadlines { return p.deadlines }
 
-// listen returns the address in a server's setting of that name, and the mode of a unix
-// socket, as far as the server has them.
-func (p *planned) listen() (address registry.Address, mode string) {
+// listen returns the addresses in a server's setting of that name, and the mode of unix
+// sockets, as far as the server has them.
+func (p *planned) listen() (addresses []registry.Address, mode string) {
 	v := reflect.ValueOf(p.cfg).Elem()
-	if f := p.def.Settings.Field("listen"); f != nil && f.Type.Form == registry.FormAddress {
-		address = v.Field(f.Index).Interface().(registry.Address)
+	addresses = []registry.Address{""}
+	if f := p.def.Settings.Field("listen"); f != nil {
+		switch listen := v.Field(f.Index).Interface().(type) {
+		case registry.Address:
+			addresses = []registry.Address{listen}
+		case []registry.Address:
+			addresses = listen
+		}
 	}
 	if f := p.def.Settings.Field("mode"); f != nil && f.Type.Form == registry.FormString {
 		mode = v.Field(f.Index).String()
 	}
-	return address, mode
+	return addresses, mode
 }
 
 // instances calls f for every instance that the stack needs, each once, inner ones

@@ -96,7 +96,7 @@ func required(t *registry.Type, e registry.SettingError) bool {
 	return false
 }
 
-// addresses checks every address in the settings.
+// addresses checks every address and network in the settings.
 func addresses(t *registry.Type, v reflect.Value, path string) error {
 	var errs []error
 	switch t.Form {
@@ -104,6 +104,12 @@ func addresses(t *registry.Type, v reflect.Value, path string) error {
 		if a := v.Interface().(registry.Address); a != "" {
 			if err := a.Check(); err != nil {
 				errs = append(errs, fmt.Errorf("%s is %q; %w", path, a, err))
+			}
+		}
+	case registry.FormNetwork:
+		if n := v.Interface().(registry.Network); n != "" {
+			if err := n.Check(); err != nil {
+				errs = append(errs, fmt.Errorf("%s is %q; %w", path, n, err))
 			}
 		}
 	case registry.FormStruct:

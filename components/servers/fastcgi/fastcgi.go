@@ -66,7 +66,7 @@ func init() { registry.Register(Component) }
 var Component = registry.Server[Config]{
 	Name: "fastcgi",
 	Default: Config{
-		Listen:            "127.0.0.1:9000",
+		Listen:            []registry.Address{"127.0.0.1:9000"},
 		Mode:              "0660",
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -82,8 +82,8 @@ var Component = registry.Server[Config]{
 
 // Config says where the server listens, and how long it waits for the front server.
 type Config struct {
-	// Listen is the address to accept connections on, such as unix:run/stackd.sock.
-	Listen registry.Address `yaml:"listen" validate:"required"`
+	// Listen are the addresses to accept connections on, such as unix:run/stackd.sock.
+	Listen []registry.Address `yaml:"listen" validate:"min=1,unique,dive,required"`
 	// Mode is the permission of a unix socket, in octal. By default its owner and group may
 	// connect. It has no meaning for TCP.
 	Mode string `yaml:"mode"`

@@ -66,7 +66,7 @@ func init() { registry.Register(Component) }
 var Component = registry.Server[Config]{
 	Name: "http",
 	Default: Config{
-		Listen:            "127.0.0.1:8080",
+		Listen:            []registry.Address{"127.0.0.1:8080"},
 		Mode:              "0660",
 		H2C:               true,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -82,9 +82,9 @@ var Component = registry.Server[Config]{
 
 // Config says where the server listens, and how long it waits for a client.
 type Config struct {
-	// Listen is the address to accept connections on. By default only this machine can
-	// reach it; write ":8080" for every interface.
-	Listen registry.Address `yaml:"listen" validate:"required"`
+	// Listen are the addresses to accept connections on. By default only this machine can
+	// reach the server; write ":8080" for every interface.
+	Listen []registry.Address `yaml:"listen" validate:"min=1,unique,dive,required"`
 	// Mode is the permission of a unix socket, in octal. By default its owner and group may
 	// connect. It has no meaning for TCP.
 	Mode string `yaml:"mode"`
