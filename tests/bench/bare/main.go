@@ -3,8 +3,9 @@
 //
 //	bare ADDRESS URL [HEADROOM]
 //
-// It fetches the URL once and from then on answers every request at ADDRESS with that header and body. HEADROOM is
-// how many bytes it allocates and never touches, so that garbage is collected less often; stackd does so too.
+// It fetches the URL once and from then on answers every request at ADDRESS with that header and body: over HTTP at an
+// address such as 127.0.0.1:8080, or with net/http/fcgi at a unix socket such as fastcgi:/run/bare.sock, to which
+// everybody may connect. HEADROOM is how many bytes it allocates and never touches, so that garbage is collected less often; stackd does so too.
 package main
 
 import (
@@ -15,9 +16,11 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/fcgi"
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 )
 
 func main() {
@@ -42,6 +45,16 @@ func run(args []string) error {
 	answer, err := fetch(context.Background(), args[1])
 	if err != nil {
 		return err
+	}
+	if socket, ok := strings.CutPrefix(args[0], "fastcgi:"); ok {
+		l, err := net.Listen("unix", socket)
+		if err != nil {
+			return err
+		}
+		if err := os.Chmod(socket, 0o666); err != nil {
+			return err
+		}
+		return fcgi.Serve(l, answer)
 	}
 	l, err := net.Listen("tcp", args[0])
 	if err != nil {
