@@ -2,8 +2,12 @@ package gateway
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
+	"os"
 	"sync"
+	"time"
 )
 
 // Acceptor accepts connections for a server. Its Run keeps the contract of a registry.ServeFunc as far as
@@ -11,6 +15,8 @@ import (
 type Acceptor struct {
 	// Max is how many connections there are at a time; more wait to be accepted.
 	Max int
+	// WriteIdle is how long a peer may take nothing of what is written to it.
+	WriteIdle time.Duration
 	// Serve serves one connection, and returns when it is over. It is called on a goroutine of its own, and the
 	// connection is closed behind it.
 	Serve func(c *Conn)
@@ -19,8 +25,9 @@ type Acceptor struct {
 // Conn is a connection that is idle as long as no request has begun.
 type Conn struct {
 	net.Conn
-	all  *conns
-	busy bool // guarded by all.mu
+	writeIdle time.Duration
+	all       *conns
+	busy      bool // guarded by all.mu
 }
 
 // conns are the connections of one call of Run.
@@ -48,7 +55,7 @@ func (a *Acceptor) Run(ctx context.Context, l net.Listener) error {
 			if err != nil {
 				return err
 			}
-			c := all.add(nc)
+			c := all.add(&Conn{Conn: nc, writeIdle: a.WriteIdle, all: all})
 			running.Go(func() {
 				defer func() { <-slots }()
 				defer all.remove(c)
@@ -66,8 +73,7 @@ func (a *Acceptor) Run(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-func (s *conns) add(nc net.Conn) *Conn {
-	c := &Conn{Conn: nc, all: s}
+func (s *conns) add(c *Conn) *Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open[c] = struct{}{}
@@ -110,4 +116,48 @@ func (c *Conn) End() bool {
 	defer c.all.mu.Unlock()
 	c.busy = false
 	return !c.all.ending
+}
+
+// Patience lets reads wait for d from now on, 0 for ever. It is false for a connection that is closed.
+func (c *Conn) Patience(d time.Duration) bool {
+	var deadline time.Time
+	if d > 0 {
+		deadline = time.Now().Add(d)
+	}
+	return c.SetReadDeadline(deadline) == nil
+}
+
+// Write fails when the peer takes nothing for as long as the Acceptor's WriteIdle.
+func (c *Conn) Write(p []byte) (written int, err error) {
+	for {
+		if err := c.SetWriteDeadline(time.Now().Add(c.writeIdle)); err != nil {
+			return written, err
+		}
+		n, err := c.Conn.Write(p[written:])
+		written += n
+		if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return written, err
+		}
+	}
+}
+
+// linger is how long what a peer goes on sending after it was answered is taken, so that it gets to the
+// answer before it sees the connection closed.
+const linger = time.Second
+
+// Linger says that no more will be written, and takes what comes from in, which reads from the connection, for a
+// moment. Call it before a connection is closed on which more may come: what comes then makes the system take the answer back.
+func (c *Conn) Linger(in io.Reader) {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil && c.Patience(linger) {
+		_, _ = io.Copy(io.Discard, in) // its end is one way or the other
+	}
+}
+
+// Abort closes the connection so that a TCP peer gets an error, and doesn't take what it has for the whole. The peer at a
+// unix socket sees an end like any other.
+func (c *Conn) Abort() {
+	if tcp, ok := c.Conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = tcp.SetLinger(0) // fails for a connection that is closed
+	}
+	_ = c.Close() // the peer may have been quicker
 }

@@ -9,5 +9,6 @@
 //
 // For the side that is asked by a front server there are [NewRequest], which makes a request of the
 // variables, [Response], which writes the answer, [Run], which has a handler make it, and [Acceptor], which
-// accepts and ends connections.
+// accepts and ends connections. [Single] is all of that for protocols with one request on each connection, and
+// [Refusal] what a client is told that speaks another one.
 package gateway

@@ -10,8 +10,8 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
-	"time"
 
+	"github.com/stackd/stackd/registry/failure"
 	"github.com/stackd/stackd/registry/gateway"
 	"github.com/stackd/stackd/registry/gateway/fcgi"
 )
@@ -30,14 +30,10 @@ func newConn(s *server, c *gateway.Conn, h http.Handler) *conn {
 	return &conn{server: s, net: c, handler: h, in: bufio.NewReaderSize(c, 8<<10)}
 }
 
-// linger is how long what the front server goes on sending after it was refused is taken, so that it gets to the
-// answer before it sees the connection closed.
-const linger = time.Second
-
 // run serves one request after the other.
 func (c *conn) run(ctx context.Context) {
 	for wait := c.cfg.ReadHeaderTimeout; ; wait = c.cfg.IdleTimeout {
-		if !c.patience(wait) {
+		if !c.net.Patience(wait) {
 			return
 		}
 		first, err := c.in.Peek(1)
@@ -55,91 +51,56 @@ func (c *conn) run(ctx context.Context) {
 	}
 }
 
-// patience says how long reading may take, 0 for ever. It is false for a connection that is closed.
-func (c *conn) patience(d time.Duration) bool {
-	var deadline time.Time
-	if d > 0 {
-		deadline = time.Now().Add(d)
-	}
-	return c.net.SetReadDeadline(deadline) == nil
-}
-
 // write writes whole records.
 func (c *conn) write(records []byte) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	if err := c.net.SetWriteDeadline(time.Now().Add(c.cfg.WriteIdleTimeout)); err != nil {
-		return err
-	}
 	_, err := c.net.Write(records)
 	return err
 }
 
 // refuse answers what isn't FastCGI.
 func (c *conn) refuse() {
-	_ = c.write([]byte(gateway.Refusal("FastCGI"))) // it is closed in any case
-	c.drain()
-}
-
-// drain takes what is still coming, for a moment, before the connection is closed.
-func (c *conn) drain() {
-	if half, ok := c.net.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil && c.patience(linger) {
-		_, _ = io.Copy(io.Discard, c.in) // its end is one way or the other
-	}
+	came, _ := c.in.Peek(min(8, c.in.Buffered()))                                                   // they are there
+	_ = c.write(gateway.Refusal("FastCGI", "a web server that does, as nginx' fastcgi_pass", came)) // it is closed in any case
+	c.net.Linger(c.in)
 }
 
 // preamble is a request up to the end of its variables.
 type preamble struct {
 	id   uint16
 	keep bool // the connection is to stay open
-	vars map[string]string
+	vars []gateway.Variable
 }
 
 // errOver says that a request ended before it could be answered.
 var errOver = errors.New("the request is over")
 
-// errTooMany says that there are more variables than max_header.
-var errTooMany = errors.New("the variables of the request are longer than max_header")
-
 // request reads and answers a request, and reports whether another may come.
 func (c *conn) request(ctx context.Context) bool {
-	if !c.patience(c.cfg.ReadHeaderTimeout) {
+	if !c.net.Patience(c.cfg.ReadHeaderTimeout) {
 		return false
 	}
 	p, err := c.preamble()
-	var status int
 	switch {
 	case errors.Is(err, errOver):
 		return p.keep
-	case errors.Is(err, errTooMany):
-		status = http.StatusRequestHeaderFieldsTooLarge
-	case errors.Is(err, errVariables):
-		status = http.StatusBadRequest
-	case err != nil:
+	case err != nil && failure.Status(err) >= http.StatusInternalServerError: // it isn't FastCGI, or has ended
 		return false
 	}
 	var r *http.Request
 	if err == nil {
-		if r, err = gateway.NewRequest(ctx, p.vars); err != nil {
-			status = http.StatusBadRequest
-		} else if limit := int64(c.cfg.MaxBody); limit > 0 && r.ContentLength > limit {
-			status, err = http.StatusRequestEntityTooLarge, fmt.Errorf("the request body may have at most %d bytes", limit)
-		}
+		r, err = gateway.NewRequest(ctx, p.vars, int64(c.cfg.MaxBody))
 	}
 	if err != nil {
-		text := strconv.Itoa(status) + " " + http.StatusText(status) + ": " + err.Error() + "\n"
-		answer := "Status: " + text[:3] + "\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" + text
-		records := fcgi.AppendStream(nil, fcgi.Stdout, p.id, []byte(answer))
+		records := fcgi.AppendStream(nil, fcgi.Stdout, p.id, gateway.Decline(err))
 		_ = c.write(fcgi.AppendEnd(records, p.id, 0, fcgi.RequestComplete)) // it is closed in any case
-		c.drain()
+		c.net.Linger(c.in)
 		return false
 	}
 	x := &exchange{conn: c, preamble: p}
 	return x.run(r)
 }
-
-// errVariables says that what came in PARAMS can't be read.
-var errVariables = errors.New("the variables of the request")
 
 // preamble reads records up to the end of a request's variables.
 func (c *conn) preamble() (p preamble, err error) {
@@ -196,7 +157,8 @@ func (c *conn) preamble() (p preamble, err error) {
 			p.vars, err = variables(params)
 			return p, err
 		case len(params)+h.Length > int(c.cfg.MaxHeader):
-			return p, fmt.Errorf("%w, %d bytes", errTooMany, c.cfg.MaxHeader)
+			err := fmt.Errorf("the variables of the request are longer than max_header, %d bytes", c.cfg.MaxHeader)
+			return p, failure.WithStatus(err, http.StatusRequestHeaderFieldsTooLarge)
 		}
 		end := len(params)
 		params = append(params, make([]byte, h.Length)...)
@@ -209,14 +171,14 @@ func (c *conn) preamble() (p preamble, err error) {
 	}
 }
 
-func variables(params []byte) (map[string]string, error) {
-	vars := make(map[string]string, 32)
+func variables(params []byte) ([]gateway.Variable, error) {
+	vars := make([]gateway.Variable, 0, 32)
 	for len(params) > 0 {
 		name, value, rest, err := fcgi.CutPair(params)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errVariables, err)
+			return nil, failure.WithStatus(fmt.Errorf("the variables of the request: %w", err), http.StatusBadRequest)
 		}
-		vars[name], params = value, rest
+		vars, params = append(vars, gateway.Variable{Name: name, Value: value}), rest
 	}
 	return vars, nil
 }

@@ -36,7 +36,7 @@ type exchange struct {
 func (x *exchange) run(r *http.Request) bool {
 	x.left = r.ContentLength
 	if x.left < 0 { // an empty body is told by its end alone
-		if !x.patience(x.cfg.BodyIdleTimeout) {
+		if !x.net.Patience(x.cfg.BodyIdleTimeout) {
 			return false
 		}
 		if b, err := x.in.Peek(6); err != nil {
@@ -72,7 +72,7 @@ func (x *exchange) run(r *http.Request) bool {
 	x.take()
 	<-x.done
 	if !x.whole && !x.failed {
-		x.drain()
+		x.net.Linger(x.in)
 	}
 	return x.keep && x.whole && !x.failed
 }
@@ -145,7 +145,7 @@ func (x *exchange) next() error {
 	if x.whole {
 		wait = 0
 	}
-	if !x.patience(wait) {
+	if !x.net.Patience(wait) {
 		return os.ErrClosed
 	}
 	if x.ended.Load() { // its deadline may be gone
@@ -201,7 +201,7 @@ func (x *exchange) feed(h fcgi.Header) error {
 		}
 	}
 	for left := h.Length; left > 0; {
-		if !x.patience(x.cfg.BodyIdleTimeout) {
+		if !x.net.Patience(x.cfg.BodyIdleTimeout) {
 			return os.ErrClosed
 		}
 		if x.ended.Load() { // its deadline may be gone

@@ -203,13 +203,13 @@ func TestRequest(t *testing.T) {
 		{
 			"to a proxy",
 			[]string{"REQUEST_URI", "http://example.net/x", "HTTP_HOST", "example.org", "HTTPS", "off"},
-			seen{"POST", "/x", "example.net", "", "HTTP/1.1", "http://example.net/x", false, "<nil>", http.Header{}},
+			seen{"POST", "/x", "example.net", "@", "HTTP/1.1", "http://example.net/x", false, "<nil>", http.Header{}},
 		},
-		{"the whole server", []string{"REQUEST_METHOD", "OPTIONS", "REQUEST_URI", "*"}, seen{"OPTIONS", "*", "", "", "HTTP/1.1", "*", false, "<nil>", http.Header{}}},
+		{"the whole server", []string{"REQUEST_METHOD", "OPTIONS", "REQUEST_URI", "*"}, seen{"OPTIONS", "*", "", "@", "HTTP/1.1", "*", false, "<nil>", http.Header{}}},
 		{
 			"of the connection",
 			[]string{"HTTP_CONNECTION", "close", "HTTP_TRANSFER_ENCODING", "chunked", "HTTP_UPGRADE", "x", "HTTP_EXPECT", "100-continue", "HTTP_X_A", "b"},
-			seen{"POST", "/a", "", "", "HTTP/1.1", "/a", false, "<nil>", http.Header{"X-A": {"b"}}},
+			seen{"POST", "/a", "", "@", "HTTP/1.1", "/a", false, "<nil>", http.Header{"X-A": {"b"}}},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -280,7 +280,7 @@ func TestWrongProtocol(t *testing.T) {
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != 400 || !strings.HasPrefix(string(text), "This port speaks FastCGI, and not what you sent.") {
+	if err != nil || res.StatusCode != 400 || !strings.HasPrefix(string(text), "This port speaks FastCGI, and not HTTP.") {
 		t.Errorf("it is answered with %d and %q (%v)", res.StatusCode, text, err)
 	}
 }
