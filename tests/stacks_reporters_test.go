@@ -1,12 +1,14 @@
 package tests
 
 import (
-	"bufio"
+	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -51,8 +53,27 @@ func askReporters(t *testing.T, s *server) {
 	contains(t, "the incident's page", string(page), "the page was asked to fail, and did", "fail.html:1", "token=[redacted]", "reporters.yaml:")
 }
 
-// receiveMail listens for a mail by SMTP, and returns the address and a channel that gets it.
+// eximConfig makes exim take every mail and keep it in its queue.
+const eximConfig = `
+primary_hostname = mx.example.org
+acl_smtp_rcpt = accept
+queue_only
+tls_advertise_hosts =
+keep_environment =
+spool_directory = %[1]s/spool
+log_file_path = %[1]s/%%slog
+exim_user = %[2]d
+exim_group = %[3]d
+`
+
+// receiveMail listens for a mail, for a real SMTP server that inetd would start, and returns the
+// address and a channel that gets the mail as it is in the server's queue.
 func receiveMail(t *testing.T) (string, <-chan string) {
+	exim, dir := peer(t, "exim4"), t.TempDir()
+	config := filepath.Join(dir, "exim.conf")
+	if err := os.WriteFile(config, fmt.Appendf(nil, eximConfig, dir, os.Getuid(), os.Getgid()), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -65,27 +86,33 @@ func receiveMail(t *testing.T) (string, <-chan string) {
 		if err != nil {
 			return // no mail came
 		}
-		defer conn.Close()
-		say := func(text string) { _, _ = io.WriteString(conn, text+"\r\n") }
-		say("220 mx.example.org")
-		in := bufio.NewScanner(conn)
-		for in.Scan() {
-			switch in.Text() {
-			case "DATA":
-				say("354 go on")
-				var letter strings.Builder
-				for in.Scan() && in.Text() != "." {
-					letter.WriteString(in.Text() + "\n")
-				}
-				letters <- strings.ReplaceAll(letter.String(), "=\n", "") // quoted-printable's line breaks
-				say("250 taken")
-			case "QUIT":
-				say("221 bye")
-				return
-			default:
-				say("250 ok")
-			}
+		f, err := conn.(*net.TCPConn).File()
+		conn.Close()
+		if err != nil {
+			t.Error(err)
+			return
 		}
+		defer f.Close()
+		inetd := exec.CommandContext(t.Context(), exim, "-C", config, "-bs")
+		inetd.Stdin, inetd.Stdout = f, f
+		var said bytes.Buffer
+		inetd.Stderr = &said
+		if err := inetd.Run(); err != nil {
+			t.Errorf("exim: %v\n%s", err, &said)
+		}
+		files, err := filepath.Glob(filepath.Join(dir, "spool/input/*-[DH]"))
+		if err != nil || len(files) != 2 {
+			t.Errorf("exim's queue has %q, %v; it must have one mail\n%s", files, err, &said)
+		}
+		var letter strings.Builder
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Error(err)
+			}
+			letter.WriteString(strings.ReplaceAll(string(text), "=\n", "")) // quoted-printable's line breaks
+		}
+		letters <- letter.String()
 	}()
 	t.Cleanup(func() {
 		l.Close()
