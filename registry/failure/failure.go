@@ -19,8 +19,10 @@ package failure
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/stackd/stackd/registry/environ"
@@ -29,11 +31,16 @@ import (
 // Key is the catcher that the request's failures go to.
 var Key = environ.NewKey[Sink]("failure")
 
+// Caught is what the catcher nearest to the app made of the request's first failure. A middleware finds
+// it when the request that it handed on is done, whichever side of the catcher it stands on. It
+// must not be changed.
+var Caught = environ.NewKey[*Incident]("incident")
+
 // Sink takes the failures of one request. A catcher sets one for each request, and
 // uses it on the request's own goroutine only.
 type Sink interface {
-	// Fail takes one failure. The first one of a request decides the response; later
-	// ones are reported as well.
+	// Fail takes one failure. The first one of a request that isn't Answered decides the response; the
+	// others are reported as well.
 	Fail(Failure)
 }
 
@@ -43,6 +50,8 @@ type Failure struct {
 	Err error
 	// Panic says that nobody reported it: the handler panicked.
 	Panic bool
+	// Answered says that the app answers the request by itself; see [Note].
+	Answered bool
 	// Stack is where it happened, innermost first: the places an error brought along
 	// ([Traced]), then those of the Go stack.
 	Stack []Frame
@@ -75,6 +84,43 @@ func Report(r *http.Request, err error) {
 		panic(err)
 	}
 	sink.Fail(New(err, 1))
+}
+
+// Note is Report for an app that goes on and makes the response by itself, as one does whose protocol has
+// words of its own for an error: reporters are told of err, and nothing else changes. The
+// catcher may name the incident in the header of the response.
+func Note(r *http.Request, err error) {
+	if err == nil {
+		return
+	}
+	sink := Key.Get(r)
+	if sink == nil {
+		panic(err)
+	}
+	f := New(err, 1)
+	f.Answered = true
+	sink.Fail(f)
+}
+
+// Recovered makes a Failure of what a function panicked with. The deferred function that has recovered it must call
+// this itself: the stack begins where the panic did.
+func Recovered(p any) Failure {
+	err, ok := p.(error)
+	if !ok {
+		err = errors.New(fmt.Sprint(p))
+	}
+	f := New(err, 2)
+	f.Panic = true
+	brought := 0
+	if t, ok := errors.AsType[Traced](err); ok {
+		brought = len(t.Frames())
+	}
+	begin := brought // leave out the runtime's part in panicking
+	for begin < len(f.Stack) && strings.HasPrefix(f.Stack[begin].Function, "runtime.") {
+		begin++
+	}
+	f.Stack = append(f.Stack[:brought], f.Stack[begin:]...)
+	return f
 }
 
 // New makes a Failure of err with the caller's stack, leaving out that many

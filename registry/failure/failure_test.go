@@ -82,6 +82,61 @@ func TestReport(t *testing.T) {
 	})
 }
 
+func TestNote(t *testing.T) {
+	want := errors.New("no such table")
+	var c collector
+	r := request(&c)
+	failure.Note(r, want)
+	failure.Note(r, nil)
+	failure.Note(request(nil), nil)
+	if len(c.failures) != 1 {
+		t.Fatalf("%d failures, want 1", len(c.failures))
+	}
+	if f := c.failures[0]; !f.Answered || f.Panic || !errors.Is(f.Err, want) || !strings.HasSuffix(f.Stack[0].Function, "failure_test.TestNote") {
+		t.Errorf("got %+v, want the error, answered, and a stack from where Note was called", f)
+	}
+	defer func() {
+		if got := recover(); got != any(want) {
+			t.Errorf("without a catcher Note panics with %v, want the error", got)
+		}
+	}()
+	failure.Note(request(nil), want)
+}
+
+// recovered calls f and makes a failure of its panic.
+func recovered(f func()) (made failure.Failure) {
+	defer func() { made = failure.Recovered(recover()) }()
+	f()
+	return failure.Failure{}
+}
+
+func crash(v any) { panic(v) }
+
+func TestRecovered(t *testing.T) {
+	own := templateError{errors.New("no field")}
+	index := func() { _ = []int{}[len(t.Name())] }
+	for _, test := range []struct {
+		name, text string
+		crash      func()
+		brought    int
+		first      string // function behind what the error brought along
+	}{
+		{"text", "no luck", func() { crash("no luck") }, 0, "failure_test.crash"},
+		{"error", "no field", func() { crash(own) }, 2, "failure_test.crash"},
+		{"runtime error", "index out of range", index, 0, "failure_test.TestRecovered.func1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := recovered(test.crash)
+			if !f.Panic || f.Answered || !strings.Contains(f.Err.Error(), test.text) {
+				t.Errorf("got %+v, want a panic of %s", f, test.text)
+			}
+			if len(f.Stack) <= test.brought || !strings.HasSuffix(f.Stack[test.brought].Function, test.first) {
+				t.Errorf("the stack is %+v, want it to go on with %s", f.Stack, test.first)
+			}
+		})
+	}
+}
+
 // outer and inner are places in a stack.
 func outer(skip int) failure.Failure { return inner(skip) }
 

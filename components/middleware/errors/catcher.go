@@ -2,6 +2,7 @@ package errors
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
-	"strings"
+	"slices"
 	"syscall"
 	"time"
 
@@ -41,6 +42,7 @@ type request struct {
 	outer    failure.Sink // of a catcher further out
 	cookies  int          // how many Set-Cookie fields there were before the app began
 	failures []failure.Failure
+	id       string   // of the incidents, once there is one
 	taken    net.Conn // what an app took over
 }
 
@@ -52,8 +54,22 @@ func (c *catcher) serve(next http.Handler, w http.ResponseWriter, r *http.Reques
 	next.ServeHTTP(q, r)
 }
 
-// Fail takes a failure until the handler returns.
-func (q *request) Fail(f failure.Failure) { q.failures = append(q.failures, f) }
+// Fail takes a failure until the handler returns. Where the app makes the response itself, the response names
+// the incident as one of the catcher's does.
+func (q *request) Fail(f failure.Failure) {
+	q.failures = append(q.failures, f)
+	if f.Answered && !q.Committed() {
+		q.Header().Set("Incident-Id", q.incident())
+	}
+}
+
+// incident returns the id that the request's incidents share.
+func (q *request) incident() string {
+	if q.id == "" {
+		q.id = newID()
+	}
+	return q.id
+}
 
 // Hijack remembers the connection: net/http doesn't close it when the handler panics.
 func (q *request) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -72,16 +88,34 @@ func (q *request) end() {
 	err, _ := p.(error)
 	abort := errors.Is(err, http.ErrAbortHandler)
 	if p != nil && !abort {
-		q.Fail(panicked(p))
+		q.Fail(failure.Recovered(p))
 	}
+	// Those that decide the response come first.
+	slices.SortStableFunc(q.failures, func(a, b failure.Failure) int {
+		switch {
+		case a.Answered == b.Answered:
+			return 0
+		case b.Answered:
+			return -1
+		}
+		return 1
+	})
 	incidents := q.incidents()
+	if p == nil && q.failures[0].Answered {
+		_ = http.NewResponseController(q.ResponseWriter).Flush() // the visitor doesn't wait for the reporters
+		q.report(cmp.Or(q.Status(), http.StatusOK), incidents)
+		return
+	}
 	status := 0
 	// Without an incident there is nobody to answer: the client left.
-	if len(incidents) > 0 && !abort && !q.Committed() {
+	if len(incidents) > 0 && !incidents[0].Failure.Answered && !abort && !q.Committed() {
 		status = statusOf(incidents[0].Failure)
 		status = q.answer(status, incidents)
 	}
 	q.report(status, incidents)
+	if len(incidents) > 0 {
+		failure.Caught.Set(q.r, incidents[0])
+	}
 	if status != 0 {
 		return
 	}
@@ -92,24 +126,6 @@ func (q *request) end() {
 		panic(p)
 	}
 	panic(http.ErrAbortHandler)
-}
-
-// panicked makes a failure of what a handler panicked with. Its caller must be the
-// deferred function.
-func panicked(p any) failure.Failure {
-	err, ok := p.(error)
-	if !ok {
-		err = errors.New(fmt.Sprint(p))
-	}
-	f := failure.New(err, 2)
-	f.Panic = true
-	brought := len(framesOf(err))
-	begin := brought // leave out the runtime's part in panicking
-	for begin < len(f.Stack) && strings.HasPrefix(f.Stack[begin].Function, "runtime.") {
-		begin++
-	}
-	f.Stack = append(f.Stack[:brought], f.Stack[begin:]...)
-	return f
 }
 
 // framesOf returns the places that an error brought along.
@@ -156,17 +172,13 @@ func (q *request) left(f failure.Failure) bool {
 // incidents makes an incident of each failure which is one.
 func (q *request) incidents() []*failure.Incident {
 	var found []*failure.Incident
-	var id string
 	for _, f := range q.failures {
 		if q.left(f) {
 			q.log.LogAttrs(q.r.Context(), slog.LevelDebug, "client left", slog.String("method", q.r.Method),
 				slog.String("url", redactURL(q.r.URL, everyValue)), slog.String("error", textOf(f.Err)))
 			continue
 		}
-		if id == "" {
-			id = newID()
-		}
-		found = append(found, newIncident(id, q.r, f))
+		found = append(found, newIncident(q.incident(), q.r, f))
 	}
 	return found
 }

@@ -26,7 +26,8 @@
 // connection is then cut (over HTTP/2, the stream is reset), so that no client takes half
 // a page for a whole one.
 //
-// Answers with an error status that an app makes itself are not touched.
+// Answers with an error status that an app makes itself are not touched. When an app reports a failure and answers
+// by itself, as one that speaks JSON-RPC does, its answer goes out with the field Incident-Id.
 //
 // # The debug page
 //

@@ -525,6 +525,60 @@ func TestNested(t *testing.T) {
 	}
 }
 
+// TestAnswered proves that what the app answers by itself is reported, and answered as the app does.
+func TestAnswered(t *testing.T) {
+	note := func(_ http.ResponseWriter, r *http.Request) { failure.Note(r, errors.New("noted")) }
+	answer := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot); fmt.Fprint(w, "mine") }
+	report := func(_ http.ResponseWriter, r *http.Request) { failure.Report(r, errors.New("reported")) }
+	crash := func(http.ResponseWriter, *http.Request) { panic("crashed") }
+	for _, tt := range []struct {
+		name   string
+		app    []http.HandlerFunc
+		status int
+		body   string // within the body
+		told   []string
+		named  bool // by the header
+	}{
+		{"then an answer", []http.HandlerFunc{note, answer}, http.StatusTeapot, "mine", []string{"noted"}, true},
+		{"twice", []http.HandlerFunc{note, note, answer}, http.StatusTeapot, "mine", []string{"noted", "noted"}, true},
+		{"after the answer", []http.HandlerFunc{answer, note}, http.StatusTeapot, "mine", []string{"noted"}, false},
+		{"nothing written", []http.HandlerFunc{note}, http.StatusOK, "", []string{"noted"}, true},
+		{"then a failure", []http.HandlerFunc{note, report}, http.StatusInternalServerError, "Incident", []string{"reported", "noted"}, true},
+		{"then a panic", []http.HandlerFunc{note, crash}, http.StatusInternalServerError, "Incident", []string{"crashed", "noted"}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var reporter told
+			s := &stack{reporters: []failure.Reporter{&reporter}}
+			w := s.get(t, func(w http.ResponseWriter, r *http.Request) {
+				for _, step := range tt.app {
+					step(w, r)
+				}
+			})
+			if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.body) {
+				t.Errorf("answered %d %q; want %d with %q", w.Code, w.Body, tt.status, tt.body)
+			}
+			var got []string
+			for _, i := range reporter.all() {
+				got = append(got, i.Failure.Err.Error())
+				if i.Status != tt.status || tt.named && i.ID != w.Header().Get("Incident-Id") {
+					t.Errorf("the incident is %s with status %d; the response %s with %d", i.ID, i.Status, w.Header().Get("Incident-Id"), tt.status)
+				}
+			}
+			if diff := cmp.Diff(tt.told, got); diff != "" {
+				t.Errorf("reported (-want +got):\n%s", diff)
+			}
+		})
+	}
+	t.Run("a failure after a header is cut all the same", func(t *testing.T) {
+		defer func() {
+			if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) {
+				t.Error("half an answer passes for a whole one")
+			}
+		}()
+		new(stack).get(t, func(w http.ResponseWriter, r *http.Request) { note(w, r); answer(w, r); report(w, r) })
+	})
+}
+
 func TestTraits(t *testing.T) {
 	for show, want := range map[string]registry.Calls{showNever: registry.NonBlocking, showLoopback: registry.Blocking} {
 		if got := (Config{Show: show}).Traits(Component.Traits).Calls; got != want {

@@ -148,7 +148,7 @@ func (s *tap) failing(call string) {
 	})
 }
 
-// catch is a catcher that answers with the text of the first failure.
+// catch is a catcher that answers with the text of the first failure which isn't answered.
 func catch(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &caught{}
@@ -174,7 +174,7 @@ type caught struct {
 }
 
 func (c *caught) Fail(f failure.Failure) {
-	if c.err == nil {
+	if c.err == nil && !f.Answered {
 		c.err = f.Err
 	}
 }

@@ -54,9 +54,9 @@ type visit struct {
 	failed  bool
 }
 
-// Fail passes a failure on to the catcher.
+// Fail passes a failure on to the catcher. The session goes with the response that the app makes.
 func (v *visit) Fail(f failure.Failure) {
-	v.failed = true
+	v.failed = v.failed || !f.Answered
 	v.catcher.Fail(f)
 }
 

@@ -106,6 +106,32 @@ func TestResponses(t *testing.T) {
 	})
 }
 
+// The session goes with the response: what a failed request changed is lost, unless the app answers it by itself.
+func TestFailed(t *testing.T) {
+	overBoth(t, func(t *testing.T, start func(Config, http.Handler) *site) {
+		s := start(settings(memoryStore(t)), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/note" && r.URL.Path != "/report" {
+				pad(w, r)
+				return
+			}
+			err := session.Key.Get(r).Set("a", "1")
+			if r.URL.Path == "/report" {
+				failure.Report(r, errors.Join(err, errors.New("failed")))
+				return
+			}
+			failure.Note(r, errors.Join(err, errors.New("noted")))
+			fmt.Fprint(w, "mine")
+		}))
+		for path, want := range map[string]string{"/note": "1", "/report": "none"} {
+			v := s.visitor(t)
+			a := v.get(path)
+			if got := v.get("/get?a").body; got != want {
+				t.Errorf("%s is answered with %q, and then the session holds %s; want %s", path, a.body, got, want)
+			}
+		}
+	})
+}
+
 // Every method fails when the store can't be reached, and changes nothing.
 func TestStoreUnreachable(t *testing.T) {
 	store := &tap{Store: memoryStore(t)}
