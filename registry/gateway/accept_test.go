@@ -39,6 +39,52 @@ func (p *pipes) Close() error {
 
 func (*pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
+// dial returns our end of a connection that is about to be accepted.
+func (p *pipes) dial() net.Conn {
+	ours, theirs := net.Pipe()
+	p.ends <- theirs
+	return ours
+}
+
+// run runs a until stop is called.
+func run(t *testing.T, a *gateway.Acceptor) (l *pipes, stop func()) {
+	l = &pipes{ends: make(chan net.Conn, 10), closed: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx, l) }()
+	return l, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// More connections than there may be wait.
+func TestMax(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		served, end := 0, make(chan struct{})
+		a := gateway.Acceptor{Max: 2, Serve: func(*gateway.Conn) {
+			served++ // nobody else looks, but when all wait
+			<-end
+		}}
+		l, stop := run(t, &a)
+		for range 3 {
+			l.dial()
+			synctest.Wait()
+		}
+		if served != 2 {
+			t.Errorf("%d connections are served", served)
+		}
+		end <- struct{}{}
+		if synctest.Wait(); served != 3 {
+			t.Errorf("%d connections were served when one had ended", served)
+		}
+		close(end)
+		stop()
+	})
+}
+
 // A write may take as long as it likes if something of it is taken now and then.
 func TestConnWrite(t *testing.T) {
 	const idle = time.Minute
@@ -60,12 +106,8 @@ func TestConnWrite(t *testing.T) {
 					}
 					written <- err
 				}}
-				l := &pipes{ends: make(chan net.Conn), closed: make(chan struct{})}
-				ctx, stop := context.WithCancel(t.Context())
-				done := make(chan error, 1)
-				go func() { done <- a.Run(ctx, l) }()
-				ours, theirs := net.Pipe()
-				l.ends <- theirs
+				l, stop := run(t, &a)
+				ours := l.dial()
 				for range 10 {
 					<-time.After(tt.pause) // it is the bubble's
 					if _, err := io.ReadFull(ours, make([]byte, 1)); err != nil {
@@ -76,9 +118,6 @@ func TestConnWrite(t *testing.T) {
 					t.Errorf("it ends with %v; it must be %v", err, tt.fails)
 				}
 				stop()
-				if err := errors.Join(<-done, ours.Close()); err != nil {
-					t.Error(err)
-				}
 			})
 		})
 	}
