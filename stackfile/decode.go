@@ -43,8 +43,8 @@ type decoder struct {
 	registry *registry.Registry
 	problems *problems
 	dir      string
-	// slots says which slot has a setting of that name, for a hint.
-	slots func(setting, not string) string
+	// slots says which slot has a setting of that name, for a hint at a place.
+	slots func(at pos, setting, not string) string
 }
 
 // plan decodes n over the defaults of def. Keys named in skip are the entry's own. It
@@ -55,7 +55,7 @@ func (d *decoder) plan(path string, def *registry.Definition, n *node, at pos, w
 	if n != nil && n.form == mapping {
 		c.fields(def.Settings, n, reflect.ValueOf(p.cfg).Elem(), "", skip)
 	}
-	c.absolute(def.Settings, reflect.ValueOf(p.cfg).Elem())
+	absolute(def.Settings, reflect.ValueOf(p.cfg).Elem(), d.dir)
 	c.references()
 	check := def.Check
 	if c.failed {
@@ -139,7 +139,7 @@ func (c *decoding) unknown(t *registry.Type, p pair, path string, skip []string)
 	}
 	hint := didYouMean(p.key, names)
 	if hint == "" && path == "" {
-		hint = c.slots(p.key, c.planned.path)
+		hint = c.slots(p.keyPos, p.key, c.planned.path)
 	}
 	if hint == "" && path != "" && c.planned.def.Settings.Field(p.key) != nil {
 		hint = fmt.Sprintf("; %s itself has, one level up", c.planned.def.Name)
@@ -207,7 +207,9 @@ func (c *decoding) value(t *registry.Type, n *node, v reflect.Value, path string
 		}
 		if problem := setScalar(t, n, v); problem != "" {
 			c.add(n, path, " is %s; %s", n.is(), problem)
+			return
 		}
+		absolute(t, v, n.pos.source.dir) // where it was written, which may be another file
 	}
 }
 
@@ -372,26 +374,26 @@ func (c *decoding) references() {
 	})
 }
 
-// absolute makes the paths in the settings absolute.
-func (c *decoding) absolute(t *registry.Type, v reflect.Value) {
+// absolute makes the paths in a value absolute, relative ones being taken from dir.
+func absolute(t *registry.Type, v reflect.Value, dir string) {
 	switch t.Form {
 	case registry.FormPath:
-		v.Set(reflect.ValueOf(v.Interface().(registry.Path).Within(c.dir)))
+		v.Set(reflect.ValueOf(v.Interface().(registry.Path).Within(dir)))
 	case registry.FormAddress:
-		v.Set(reflect.ValueOf(v.Interface().(registry.Address).Within(c.dir)))
+		v.Set(reflect.ValueOf(v.Interface().(registry.Address).Within(dir)))
 	case registry.FormStruct:
 		for _, f := range t.Fields {
-			c.absolute(f.Type, v.Field(f.Index))
+			absolute(f.Type, v.Field(f.Index), dir)
 		}
 	case registry.FormList:
 		for i := range v.Len() {
-			c.absolute(t.Elem, v.Index(i))
+			absolute(t.Elem, v.Index(i), dir)
 		}
 	case registry.FormMap:
 		for iter := v.MapRange(); iter.Next(); {
 			value := reflect.New(t.Elem.Go).Elem()
 			value.Set(iter.Value())
-			c.absolute(t.Elem, value)
+			absolute(t.Elem, value, dir)
 			v.SetMapIndex(iter.Key(), value)
 		}
 	}

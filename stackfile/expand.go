@@ -18,8 +18,8 @@ const maxSecretFile = 1 << 20
 type expander struct {
 	dir string // what relative paths start from
 	env func(name string) (string, bool)
-	// files are those that were read, or tried: the stack depends on them.
-	files []string
+	// note is told of each file that is read, or tried: the stack depends on it.
+	note func(path string)
 }
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -76,7 +76,7 @@ func (e *expander) replace(inside string) (string, error) {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(e.dir, path)
 		}
-		e.files = append(e.files, path)
+		e.note(path)
 		data, err := readSmall(path)
 		if err != nil {
 			return "", fmt.Errorf("${file:%s} can't be read: %w", arg, plainError(err))

@@ -45,10 +45,10 @@ func DefaultDeadlines() Deadlines {
 func Keys() []string { return []string{"servers", "deadlines", "vars", "stack", "urls"} }
 
 // Load reads and checks the stack file at path, which names components of reg. It
-// returns a plan, or [Problems]. The files it returns in either case are those that
+// returns a plan, or [Problems]. The files and folders it returns in either case are those that
 // the outcome depended on, absolute, the stack file first: when one of them
 // changes, a new Load may tell something else.
-func Load(ctx context.Context, reg *registry.Registry, path string, o Options) (plan *Plan, files []string, err error) {
+func Load(ctx context.Context, reg *registry.Registry, path string, o Options) (plan *Plan, dependsOn []string, err error) {
 	name := path
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
@@ -56,39 +56,34 @@ func Load(ctx context.Context, reg *registry.Registry, path string, o Options) (
 	if o.Env == nil {
 		o.Env = os.LookupEnv
 	}
-	l := &loader{
-		registry: reg,
-		options:  o,
-		source:   &source{name: name, dir: filepath.Dir(path)},
-		expander: &expander{dir: filepath.Dir(path), env: o.Env},
-		merger:   merger{registry: reg},
-		problems: problems{secrets: secretsOf(reg)},
-	}
-	data, err := read(path)
+	ps := &problems{secrets: secretsOf(reg)}
+	files := &library{env: o.Env, problems: ps, known: make(map[string]*document)}
+	d, err := files.open(name, path, "servers: and stack:")
 	if err != nil {
-		l.problems.add(l.source.at(1, 1), nil, "the stack file can't be read: %s", plainError(err))
-		return nil, []string{path}, l.problems.err()
+		ps.add(pos{source: &source{name: name, main: true}, line: 1, column: 1}, nil, "the stack file can't be read: %s", err)
+		return nil, files.names, ps.err()
 	}
-	plan = l.load(ctx, data)
-	files = append([]string{path}, l.expander.files...)
-	if err := l.problems.err(); err != nil {
-		return nil, files, err
+	if d.top != nil {
+		l := &loader{registry: reg, options: o, files: files, source: d.source, merger: merger{registry: reg}, problems: ps}
+		plan = l.load(ctx, d.top)
+	}
+	if err := ps.err(); err != nil {
+		return nil, files.names, err
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, files, fmt.Errorf("%s: the load was given up: %w", name, context.Cause(ctx))
+		return nil, files.names, fmt.Errorf("%s: the load was given up: %w", name, context.Cause(ctx))
 	}
-	plan.registry, plan.files = reg, files
-	return plan, files, nil
+	return plan, files.names, nil
 }
 
-// loader is one load of one file.
+// loader is the load of one stack.
 type loader struct {
 	registry *registry.Registry
 	options  Options
+	files    *library
 	source   *source
-	expander *expander
 	merger   merger
-	problems problems
+	problems *problems
 
 	slots     []*slot
 	overrides []*override
@@ -137,12 +132,7 @@ type slotOverride struct {
 	node *node
 }
 
-func (l *loader) load(ctx context.Context, data []byte) *Plan {
-	p := &parser{source: l.source, expander: l.expander, problems: &l.problems}
-	top := p.parse(data)
-	if top == nil {
-		return nil
-	}
+func (l *loader) load(ctx context.Context, top *node) *Plan {
 	for _, pair := range top.pairs {
 		if !slices.Contains(Keys(), pair.key) {
 			hint := didYouMean(pair.key, Keys())
@@ -166,7 +156,7 @@ func (l *loader) load(ctx context.Context, data []byte) *Plan {
 		return plan
 	}
 	e := &effects{loader: l, memo: make(map[string]*effect), memoVar: make(map[string]*node), leaves: make(map[int][]leaf), decoder: &decoder{
-		registry: l.registry, problems: &l.problems, dir: l.source.dir, slots: l.slotWith,
+		registry: l.registry, problems: l.problems, dir: l.source.dir, slots: l.slotWith,
 	}}
 	e.routes(ctx, plan, top.get("vars"))
 	l.calls(plan)
@@ -184,7 +174,7 @@ func (l *loader) deadlines(n *node, into *Deadlines) {
 	if err != nil {
 		panic("stackfile: " + err.Error())
 	}
-	d := &decoder{registry: l.registry, problems: &l.problems, dir: l.source.dir, slots: func(string, string) string { return "" }}
+	d := &decoder{registry: l.registry, problems: l.problems, dir: l.source.dir, slots: func(pos, string, string) string { return "" }}
 	if n.form != mapping {
 		l.problems.add(n.pos, nil, "deadlines is %s; it must be a map", n.is())
 		return
@@ -345,7 +335,7 @@ func (l *loader) entries(top *node, key, example string) []*node {
 }
 
 func (l *loader) servers(top *node) []*planned {
-	d := &decoder{registry: l.registry, problems: &l.problems, dir: l.source.dir, slots: func(string, string) string { return "" }}
+	d := &decoder{registry: l.registry, problems: l.problems, dir: l.source.dir, slots: func(pos, string, string) string { return "" }}
 	var servers []*planned
 	taken := make(map[registry.Address]pos)
 	items := l.entries(top, "servers", `servers: [{use: http, listen: "127.0.0.1:8080"}]`)
@@ -365,7 +355,7 @@ func (l *loader) servers(top *node) []*planned {
 		addresses, _ := p.listen()
 		for _, listen := range addresses {
 			if first, twice := taken[listen]; twice && listen != "" && !strings.HasSuffix(string(listen), ":0") {
-				l.problems.add(e.at, []string{e.as}, "the server on line %d listens on %s already; each address must stand once", first.line, listen)
+				l.problems.add(e.at, []string{e.as}, "the server on %s listens on %s already; each address must stand once", first.seenFrom(e.at), listen)
 			}
 			taken[listen] = e.at
 		}
@@ -402,7 +392,7 @@ func (l *loader) stack(top *node) {
 		}
 		s := &slot{name: e.as, def: e.def, off: e.off, node: e.node, at: e.at}
 		if first := names[s.name]; first != nil {
-			l.problems.add(s.at, nil, "%q stands twice in the stack; the first is on line %d; give one of them another name with as:", s.name, first.at.line)
+			l.problems.add(s.at, nil, "%q stands twice in the stack; the first is on %s; give one of them another name with as:", s.name, first.at.seenFrom(s.at))
 			l.partial = true
 			continue
 		}
@@ -435,11 +425,11 @@ func (l *loader) names(kind registry.Kind) []string {
 	return names
 }
 
-// slotWith returns a hint that another slot has a setting of that name.
-func (l *loader) slotWith(setting, not string) string {
+// slotWith returns a hint, to be read at a place, that another slot has a setting of that name.
+func (l *loader) slotWith(at pos, setting, not string) string {
 	for _, s := range l.slots {
 		if s.name != not && s.def.Settings.Field(setting) != nil {
-			return fmt.Sprintf("; %s (line %d) has", s.name, s.at.line)
+			return fmt.Sprintf("; %s (%s) has", s.name, s.at.seenFrom(at))
 		}
 	}
 	return ""
@@ -463,7 +453,7 @@ func (l *loader) urls(n *node) {
 		mark(p.value, p.key)
 		o := &override{key: p.key, at: p.keyPos, pattern: pat}
 		if first := same[pat.language()]; first != nil {
-			l.problems.add(p.keyPos, nil, "the pattern %q matches the same URLs as %q on line %d; write what differs under one of them", p.key, first.key, first.at.line)
+			l.problems.add(p.keyPos, nil, "the pattern %q matches the same URLs as %q on %s; write what differs under one of them", p.key, first.key, first.at.seenFrom(p.keyPos))
 			continue
 		}
 		same[pat.language()] = o
@@ -471,7 +461,7 @@ func (l *loader) urls(n *node) {
 		l.overrides = append(l.overrides, o)
 	}
 	slices.SortStableFunc(l.overrides, func(a, b *override) int {
-		return cmp.Or(a.pattern.compare(b.pattern), cmp.Compare(a.at.line, b.at.line))
+		return cmp.Or(a.pattern.compare(b.pattern), a.at.compare(b.at))
 	})
 }
 

@@ -21,15 +21,29 @@ import (
 // overrides is about 1 MiB.
 const (
 	maxFile  = 2 << 20
-	maxNodes = 1 << 19 // with every alias written out
+	maxNodes = 1 << 19 // of all files together, with every alias written out
 	maxDepth = 64
 )
 
 // source is a file that was read.
 type source struct {
-	// name is what the user called it; dir is its folder, absolute.
+	// name is what the user called it, or would call it who called the stack file so; dir is
+	// its folder, absolute.
 	name, dir string
-	lines     []string
+	// main says that it is the stack file that was asked for, and none that it is made of.
+	main  bool
+	lines []string
+}
+
+// compare orders files: the main one first, then by name.
+func (s *source) compare(t *source) int {
+	switch {
+	case s.main == t.main:
+		return strings.Compare(s.name, t.name)
+	case s.main:
+		return -1
+	}
+	return 1
 }
 
 func (s *source) line(n int) string {
@@ -160,17 +174,19 @@ type parser struct {
 	source   *source
 	expander *expander
 	problems *problems
-	count    int
-	open     map[*yaml.Node]bool // the anchors that are being written out
-	alias    *yaml.Node          // the outermost alias that is being written out
-	full     bool                // more nodes than allowed: said once
+	// count has the values of all files so far.
+	count *int
+	// must says what a file must have that has nothing.
+	must  string
+	open  map[*yaml.Node]bool // the anchors that are being written out
+	alias *yaml.Node          // the outermost alias that is being written out
+	full  bool                // more nodes than allowed: said once
 }
 
-// parse returns the top node of a stack file, or nil after adding problems.
+// parse returns the top node of a file, or nil after adding problems.
 func (p *parser) parse(data []byte) *node {
 	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
 	p.source.lines = splitLines(string(data))
-	p.problems.lines = p.source.lines
 	if at, r, ok := p.unreadable(); ok {
 		switch {
 		case r != utf8.RuneError:
@@ -189,7 +205,7 @@ func (p *parser) parse(data []byte) *node {
 	doc, err := decodeYAML(data)
 	switch {
 	case errors.Is(err, io.EOF):
-		p.problems.add(p.source.at(1, 1), nil, "the file is empty; it must have servers: and stack:")
+		p.problems.add(p.source.at(1, 1), nil, "the file is empty; it must have %s", p.must)
 		return nil
 	case errors.Is(err, errSecondDocument):
 		p.problems.add(p.source.at(doc.Line, doc.Column), nil, "a second document begins here; a stack file must be one")
@@ -204,11 +220,11 @@ func (p *parser) parse(data []byte) *node {
 		return nil
 	}
 	if top.isNull() {
-		p.problems.add(p.source.at(1, 1), nil, "the file is empty; it must have servers: and stack:")
+		p.problems.add(p.source.at(1, 1), nil, "the file is empty; it must have %s", p.must)
 		return nil
 	}
 	if top.form != mapping {
-		p.problems.add(top.pos, nil, "the file is %s; it must be a map with servers: and stack:%s", top.is(), missingSpace(top))
+		p.problems.add(top.pos, nil, "the file is %s; it must be a map with %s%s", top.is(), p.must, missingSpace(top))
 		return nil
 	}
 	return top
@@ -392,9 +408,9 @@ func (p *parser) firstBad(fault error) int {
 // makes the value unusable.
 func (p *parser) node(y *yaml.Node, depth int) *node {
 	n := &node{pos: p.source.at(y.Line, y.Column)}
-	p.count++
+	*p.count++
 	switch {
-	case p.count > maxNodes:
+	case *p.count > maxNodes:
 		if !p.full {
 			at := n.pos
 			if p.alias != nil {

@@ -1,6 +1,7 @@
 package stackfile
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -15,8 +16,6 @@ import (
 // Plan is a checked stack file. It never changes, and is safe for concurrent use.
 type Plan struct {
 	name      string
-	registry  *registry.Registry
-	files     []string
 	deadlines Deadlines
 	servers   []*planned
 
@@ -117,7 +116,7 @@ func shownSettings(p *planned, prefix string) []environ.Setting {
 		}
 		value := t.Format(v)
 		if t.Form == registry.FormPath {
-			value = p.near(v.String())
+			value = near(v.String(), cmp.Or(p.origins[path], &node{pos: p.at}).pos.source.dir)
 		}
 		shown = append(shown, environ.Setting{Name: prefix + path, Value: value, Origin: origin()})
 		if ref := inner[path]; ref != nil {
@@ -128,10 +127,10 @@ func shownSettings(p *planned, prefix string) []environ.Setting {
 	return shown
 }
 
-// near returns a path as it would be written in the stack file: relative, if it is
-// below the file's folder.
-func (p *planned) near(path string) string {
-	if rel, err := filepath.Rel(p.at.source.dir, path); err == nil && filepath.IsLocal(rel) && path != "" {
+// near returns a path as it would be written in a file of that folder: relative, if it is
+// below the folder.
+func near(path, dir string) string {
+	if rel, err := filepath.Rel(dir, path); err == nil && filepath.IsLocal(rel) && path != "" {
 		return rel
 	}
 	return path

@@ -21,6 +21,7 @@ type Problem struct {
 	// mark is the column in Source, which differs from that in the file where a secret was
 	// taken out before it.
 	mark int
+	from *source
 }
 
 // String returns the problem on one line: "stack.yaml:14:7: /api/: …".
@@ -66,7 +67,8 @@ func harmless(r rune) rune {
 	return printable(r)
 }
 
-// Problems are all faults of a stack file, sorted by position. It is the error that
+// Problems are all faults of a stack file and of the files that it is made of, sorted by
+// position, those of the stack file itself first. It is the error that
 // [Load] and [Plan.Build] return.
 type Problems []Problem
 
@@ -78,10 +80,24 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// pos is a place in a stack file.
+// pos is a place in a stack file, or in one that it is made of.
 type pos struct {
 	source       *source
 	line, column int
+}
+
+// compare orders places as problems are: by file, the stack file itself first, then by line.
+func (p pos) compare(q pos) int {
+	return cmp.Or(p.source.compare(q.source), cmp.Compare(p.line, q.line), cmp.Compare(p.column, q.column))
+}
+
+// seenFrom says where p is to somebody who reads about it at another place: "line 8", or
+// "line 8 of base.yaml" in another file.
+func (p pos) seenFrom(at pos) string {
+	if p.source == at.source {
+		return fmt.Sprintf("line %d", p.line)
+	}
+	return fmt.Sprintf("line %d of %s", p.line, p.source.name)
 }
 
 // String returns "file:line", or nothing for no place.
@@ -98,9 +114,8 @@ type problems struct {
 	seen map[Problem]bool
 	// more counts those beyond maxProblems.
 	more int
-	// secrets are taken out of what is shown of the file's lines; nil for none.
+	// secrets are taken out of what is shown of the files' lines; nil for none.
 	secrets *secrets
-	lines   []string
 }
 
 // maxProblems is how many faults are told one by one.
@@ -124,7 +139,7 @@ func (ps *problems) add(at pos, where []string, format string, args ...any) {
 		}
 	}
 	fmt.Fprintf(&b, format, args...)
-	p := Problem{File: at.source.name, Line: at.line, Column: at.column, Text: strings.Map(harmless, b.String()), Source: at.source.line(at.line), mark: at.column}
+	p := Problem{File: at.source.name, Line: at.line, Column: at.column, Text: strings.Map(harmless, b.String()), Source: at.source.line(at.line), mark: at.column, from: at.source}
 	if ps.seen[p] {
 		return
 	}
@@ -145,11 +160,11 @@ func (ps *problems) err() error {
 		return nil
 	}
 	slices.SortStableFunc(ps.list, func(a, b Problem) int {
-		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		return cmp.Or(a.from.compare(b.from), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	if ps.secrets != nil {
 		for i, p := range ps.list {
-			ps.list[i] = ps.secrets.hidden(p, ps.lines)
+			ps.list[i] = ps.secrets.hidden(p, p.from.lines)
 		}
 	}
 	if ps.more > 0 {

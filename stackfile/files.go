@@ -1,0 +1,58 @@
+package stackfile
+
+import (
+	"path/filepath"
+	"slices"
+)
+
+// library reads the files of one load, each once.
+type library struct {
+	env      func(name string) (string, bool)
+	problems *problems
+	// names are those that were read, or tried, and the folders that were looked through, absolute:
+	// what the outcome depends on.
+	names []string
+	known map[string]*document
+	// values counts those of all files together, aliases written out.
+	values int
+}
+
+// document is a file that was read.
+type document struct {
+	source *source
+	// top is nil after a problem with the whole of it.
+	top *node
+}
+
+// note says that the outcome depends on a file or folder.
+func (l *library) note(path string) {
+	if !slices.Contains(l.names, path) {
+		l.names = append(l.names, path)
+	}
+}
+
+// open reads a file. Name is what the user calls it, and path where it is. Must says what one must have that
+// has nothing.
+func (l *library) open(name, path, must string) (*document, error) {
+	if known := l.known[path]; known != nil {
+		return known, nil
+	}
+	l.note(path)
+	data, err := read(path)
+	if err != nil {
+		return nil, plainError(err)
+	}
+	d := &document{source: &source{name: name, dir: filepath.Dir(path), main: len(l.known) == 0}}
+	l.known[path] = d
+	p := &parser{source: d.source, expander: &expander{dir: d.source.dir, env: l.env, note: l.note}, problems: l.problems, count: &l.values, must: must}
+	d.top = p.parse(data)
+	return d, nil
+}
+
+// named returns a path that a file has written: what the user would call it, and where it is.
+func (s *source) named(written string) (name, path string) {
+	if filepath.IsAbs(written) {
+		return written, filepath.Clean(written)
+	}
+	return filepath.Join(filepath.Dir(s.name), written), filepath.Join(s.dir, written)
+}
