@@ -25,7 +25,7 @@
 //	func build(_ *registry.Env, cfg Config) (registry.Wrap, error) { … }
 //
 // Its kind follows from what Build returns; each kind has an alias: [Server],
-// [Middleware], [App], [Hook], [Factory], [Store] and [Reporter].
+// [Middleware], [App], [Hook], [Factory], [Servlet], [Store] and [Reporter].
 //
 // # Settings
 //
@@ -41,6 +41,12 @@
 // fields are a method Validate() error on the struct; it must be pure, and may return
 // [SettingError]s to say which setting is wrong.
 //
+// # What a check says
+//
+// Settings may warn of what is legal and hardly wanted, by a method Warnings(Site) []Warning, and name
+// what must be there where the stack runs, by a method Expects() []expect.Expectation. The first are shown
+// by stackd check, the second are looked at by stackd check --environment. See [Warning] and package expect.
+//
 // # Life of an instance
 //
 // Build may open things, and says beside each how it is closed with [Env.OnClose]. When
@@ -52,6 +58,8 @@
 // Requests run concurrently. A request is copied, never changed. A ResponseWriter is
 // wrapped with the Writer of package response only. [http.ErrAbortHandler] passes through.
 // An app that has nothing for a URL answers 404, never an empty 200.
+// Whether a visitor came over TLS is whether the request's TLS isn't nil, also where a server in front has
+// spoken it: whoever learns of that sets it, as the fastcgi server and the real_ip middleware do.
 // Goroutines start in Build and are gone when the OnClose functions returned. Every wait
 // ends with the request's context or [Env.Context]. Package registrytest proves these, and is
 // each component's first test.

@@ -50,10 +50,13 @@ func (n Network) prefix() (netip.Prefix, error) {
 }
 
 // Clients returns a function that reports whether a client is in one of the networks, by its
-// address as [net/http.Request.RemoteAddr] has it: host:port, an address alone, or whatever a
-// server says of a unix socket, which is neither. The networks must be right, as those in
-// settings are.
+// address as [net/http.Request.RemoteAddr] has it: host:port, an address alone, or what a server says
+// of a client of a unix socket, which is nothing, a path, or a name with an @ before it. The networks must be
+// right, as those in settings are.
 func Clients(networks []Network) func(remoteAddr string) bool {
+	if len(networks) == 0 {
+		return func(string) bool { return false }
+	}
 	var prefixes []netip.Prefix
 	unix := false
 	for _, n := range networks {
@@ -74,7 +77,7 @@ func Clients(networks []Network) func(remoteAddr string) bool {
 		}
 		a, err := netip.ParseAddr(host)
 		if err != nil {
-			return unix && (remoteAddr == "" || remoteAddr == "@")
+			return unix && (remoteAddr == "" || remoteAddr[0] == '@' || remoteAddr[0] == '/')
 		}
 		a = a.Unmap().WithZone("")
 		for _, p := range prefixes {

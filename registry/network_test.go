@@ -50,6 +50,8 @@ func TestClients(t *testing.T) {
 		"[fe80::1]:5":            false,
 		"":                       true,
 		"@":                      true,
+		"@name":                  true,
+		"/run/proxy.sock":        true,
 		"10.0.0.1.example.org:1": false,
 		"nonsense":               false,
 	} {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -26,9 +25,8 @@ type proxy struct {
 	reverse   *httputil.ReverseProxy
 	upstreams []*upstream
 	hashBy    func(r *http.Request) string
-	trust     []netip.Prefix
-	trustUnix bool
-	turn      atomic.Uint32 // whose turn it is among equals
+	trusts    func(remoteAddr string) bool // whether what it says about others is taken
+	turn      atomic.Uint32                // whose turn it is among equals
 }
 
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -62,7 +60,7 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 	h := out.Header
 	delete(h, "Expect") // answered by the server when the body is first read
 	client := clientAddress(in.RemoteAddr)
-	if p.trusts(client) {
+	if p.trusts(in.RemoteAddr) {
 		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 			if values := in.Header[name]; len(values) > 0 {
 				h[name] = slices.Clip(values)
@@ -125,27 +123,6 @@ func clientAddress(remote string) string {
 		return ""
 	}
 	return host
-}
-
-// trusts reports whether what a client at that address says about others is taken.
-func (p *proxy) trusts(client string) bool {
-	if client == "" {
-		return p.trustUnix
-	}
-	if p.trust == nil {
-		return false
-	}
-	addr, err := netip.ParseAddr(client)
-	if err != nil {
-		return false
-	}
-	addr = addr.Unmap().WithZone("")
-	for _, network := range p.trust {
-		if network.Contains(addr) {
-			return true
-		}
-	}
-	return false
 }
 
 // fail reports why there is no answer.

@@ -47,7 +47,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httputil"
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -96,7 +95,7 @@ type Config struct {
 	KeepHost bool `yaml:"keep_host"`
 	// Trust are the networks of proxies in front of this one, such as 10.0.0.0/8 or 192.0.2.7, whose word about the
 	// client is taken and handed on; unix are clients of a unix socket.
-	Trust []string `yaml:"trust" validate:"dive,required"`
+	Trust []registry.Network `yaml:"trust"`
 	// Forwarded says whether the standard field Forwarded (RFC 7239) is sent beside the X-Forwarded ones.
 	Forwarded bool `yaml:"forwarded"`
 	// Retries is how often a request is tried anew where that is safe; 0 tries once.
@@ -145,26 +144,10 @@ func (c Config) Validate() error {
 	if _, err := parseHashBy(c.HashBy); err != nil && c.HashBy != "" {
 		wrong("hash_by", "is %q; %v", c.HashBy, err)
 	}
-	for i, network := range c.Trust {
-		if _, err := parseNetwork(network); err != nil && network != "" && network != unixClients {
-			wrong(fmt.Sprintf("trust[%d]", i), "is %q; it must be a network such as 10.0.0.0/8, an address, or unix", network)
-		}
-	}
 	if p := c.Check.Path; p != "" && (p[0] != '/' || strings.ContainsFunc(p, func(r rune) bool { return r <= ' ' || r == 0x7f })) {
 		wrong("check.path", "is %q; it must be a path such as /health", p)
 	}
 	return errors.Join(errs...)
-}
-
-// unixClients stands for clients of a unix socket, which have no address.
-const unixClients = "unix"
-
-// parseNetwork reads a network, or an address as the network of that alone.
-func parseNetwork(s string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(s); err == nil {
-		return addr.Prefix(addr.BitLen())
-	}
-	return netip.ParsePrefix(s)
 }
 
 // parseHashBy returns the function that tells what a request is hashed by.
@@ -192,18 +175,7 @@ func parseHashBy(s string) (func(r *http.Request) string, error) {
 }
 
 func build(env *registry.Env, cfg Config) (http.Handler, error) {
-	p := &proxy{cfg: cfg, ctx: env.Context()}
-	for _, network := range cfg.Trust {
-		if network == unixClients {
-			p.trustUnix = true
-			continue
-		}
-		prefix, err := parseNetwork(network)
-		if err != nil {
-			return nil, err
-		}
-		p.trust = append(p.trust, prefix.Masked())
-	}
+	p := &proxy{cfg: cfg, ctx: env.Context(), trusts: registry.Clients(cfg.Trust)}
 	var err error
 	if p.hashBy, err = parseHashBy(cfg.HashBy); err != nil {
 		return nil, err

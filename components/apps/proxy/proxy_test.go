@@ -109,7 +109,7 @@ func TestForwarded(t *testing.T) {
 	}
 	tests := []struct {
 		name      string
-		trust     []string
+		trust     []registry.Network
 		forwarded bool
 		remote    string
 		header    []string
@@ -120,19 +120,19 @@ func TestForwarded(t *testing.T) {
 			want: []string{"Forwarded=", "X-Forwarded-For=192.0.2.1", "X-Forwarded-Host=example.org", "X-Forwarded-Port=", "X-Forwarded-Proto=http", "X-Real-Ip="},
 		},
 		{
-			name: "another is trusted", trust: []string{"10.0.0.0/8", "unix"}, remote: "192.0.2.1:1000", header: said,
+			name: "another is trusted", trust: []registry.Network{"10.0.0.0/8", "unix"}, remote: "192.0.2.1:1000", header: said,
 			want: []string{"Forwarded=", "X-Forwarded-For=192.0.2.1", "X-Forwarded-Host=example.org", "X-Forwarded-Port=", "X-Forwarded-Proto=http", "X-Real-Ip="},
 		},
 		{
-			name: "trusted", trust: []string{"192.0.2.0/24"}, remote: "192.0.2.1:1000", header: said,
+			name: "trusted", trust: []registry.Network{"192.0.2.0/24"}, remote: "192.0.2.1:1000", header: said,
 			want: []string{"Forwarded=for=1.2.3.4", "X-Forwarded-For=1.2.3.4, 192.0.2.1", "X-Forwarded-Host=evil", "X-Forwarded-Port=1", "X-Forwarded-Proto=https", "X-Real-Ip=1.2.3.4"},
 		},
 		{
-			name: "trusted, and silent", trust: []string{"::ffff:192.0.2.1", "192.0.2.1"}, remote: "[::ffff:192.0.2.1]:1000",
+			name: "trusted, and silent", trust: []registry.Network{"::ffff:192.0.2.1", "192.0.2.1"}, remote: "[::ffff:192.0.2.1]:1000",
 			want: []string{"Forwarded=", "X-Forwarded-For=::ffff:192.0.2.1", "X-Forwarded-Host=example.org", "X-Forwarded-Port=", "X-Forwarded-Proto=http", "X-Real-Ip="},
 		},
 		{
-			name: "over a unix socket", trust: []string{"unix"}, remote: "@", header: said,
+			name: "over a unix socket", trust: []registry.Network{"unix"}, remote: "@", header: said,
 			want: []string{"Forwarded=for=1.2.3.4", "X-Forwarded-For=1.2.3.4", "X-Forwarded-Host=evil", "X-Forwarded-Port=1", "X-Forwarded-Proto=https", "X-Real-Ip=1.2.3.4"},
 		},
 		{
@@ -140,7 +140,7 @@ func TestForwarded(t *testing.T) {
 			want: []string{`Forwarded=for="[2001:db8::1]";host="example.org";proto=http`, "X-Forwarded-For=2001:db8::1", "X-Forwarded-Host=example.org", "X-Forwarded-Port=", "X-Forwarded-Proto=http", "X-Real-Ip="},
 		},
 		{
-			name: "the standard field, added to", forwarded: true, trust: []string{"192.0.2.1"}, remote: "192.0.2.1:9", header: []string{"Forwarded", "for=1.2.3.4"},
+			name: "the standard field, added to", forwarded: true, trust: []registry.Network{"192.0.2.1"}, remote: "192.0.2.1:9", header: []string{"Forwarded", "for=1.2.3.4"},
 			want: []string{`Forwarded=for=1.2.3.4, for=192.0.2.1;host="example.org";proto=http`, "X-Forwarded-For=192.0.2.1", "X-Forwarded-Host=example.org", "X-Forwarded-Port=", "X-Forwarded-Proto=http", "X-Real-Ip="},
 		},
 	}
@@ -807,7 +807,7 @@ func TestSettings(t *testing.T) {
 	}{
 		{"good ones", func(c *Config) {
 			c.To = []string{"http://a", "https://[::1]:8443/base", "unix:/run/a.sock"}
-			c.Trust, c.HashBy = []string{"10.0.0.0/8", "::1", "unix"}, "header:X-A"
+			c.Trust, c.HashBy = []registry.Network{"10.0.0.0/8", "::1", "unix"}, "header:X-A"
 		}, nil},
 		{"no upstream", func(c *Config) { c.To = nil }, []string{"to is missing; it must be a list"}},
 		{"upstreams", func(c *Config) {
@@ -819,7 +819,6 @@ func TestSettings(t *testing.T) {
 			`to[6] is "unix:/` + strings.Repeat("a", 107) + `"; the path of the socket is 108 bytes long; it must be at most 107`,
 		}},
 		{"hash_by", func(c *Config) { c.HashBy = "cookie:" }, []string{`hash_by is "cookie:"; it must be address, path, host, header:NAME or cookie:NAME`}},
-		{"trust", func(c *Config) { c.Trust = []string{"here"} }, []string{`trust[0] is "here"; it must be a network such as 10.0.0.0/8, an address, or unix`}},
 		{"check", func(c *Config) { c.Check.Path = "health" }, []string{`check.path is "health"; it must be a path such as /health`}},
 	}
 	for _, tt := range tests {

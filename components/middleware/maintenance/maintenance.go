@@ -22,14 +22,11 @@ package maintenance
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/http"
-	"net/netip"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/stackd/stackd/registry"
@@ -56,31 +53,9 @@ type Config struct {
 	// RetryAfter is when visitors and robots are asked to come again, in whole seconds; 0 doesn't
 	// say.
 	RetryAfter time.Duration `yaml:"retry_after" validate:"min=0s"`
-	// Allow are the addresses, and networks such as 10.0.0.0/8, whose requests are let in.
-	Allow []string `yaml:"allow"`
-}
-
-// Validate checks the addresses.
-func (c Config) Validate() error {
-	var errs []error
-	for i, text := range c.Allow {
-		if _, err := network(text); err != nil {
-			errs = append(errs, &registry.SettingError{
-				Setting: fmt.Sprintf("allow[%d]", i),
-				Problem: "is " + strconv.Quote(text) + "; it must be an address or a network such as 10.0.0.0/8",
-			})
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// network reads an address, which is a network of one, or a network.
-func network(text string) (netip.Prefix, error) {
-	if strings.Contains(text, "/") {
-		return netip.ParsePrefix(text)
-	}
-	a, err := netip.ParseAddr(text)
-	return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), err
+	// Allow are those whose requests are let in: addresses, networks such as 10.0.0.0/8, and the word unix for
+	// clients of a unix socket.
+	Allow []registry.Network `yaml:"allow"`
 }
 
 func build(env *registry.Env, cfg Config) (registry.Wrap, error) {
@@ -88,7 +63,7 @@ func build(env *registry.Env, cfg Config) (registry.Wrap, error) {
 		"Content-Type":           {"text/plain; charset=utf-8"},
 		"Cache-Control":          {"no-store"},
 		"X-Content-Type-Options": {"nosniff"},
-	}, body: []byte("503 Service Unavailable: closed for maintenance; please come again in a while\n")}
+	}, admits: registry.Clients(cfg.Allow), body: []byte("503 Service Unavailable: closed for maintenance; please come again in a while\n")}
 	if cfg.Page != "" {
 		env.DependsOn(string(cfg.Page))
 		page, err := os.ReadFile(string(cfg.Page))
@@ -102,13 +77,6 @@ func build(env *registry.Env, cfg Config) (registry.Wrap, error) {
 	if seconds := int(cfg.RetryAfter.Seconds()); seconds > 0 {
 		c.header["Retry-After"] = []string{strconv.Itoa(seconds)}
 	}
-	for _, text := range cfg.Allow {
-		p, err := network(text)
-		if err != nil {
-			return nil, err
-		}
-		c.allow = append(c.allow, p)
-	}
 	if cfg.Flag != "" {
 		env.DependsOn(string(cfg.Flag))
 		switch _, err := os.Lstat(string(cfg.Flag)); {
@@ -120,7 +88,7 @@ func build(env *registry.Env, cfg Config) (registry.Wrap, error) {
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if c.admits(r) {
+			if c.admits(r.RemoteAddr) {
 				next.ServeHTTP(w, r)
 				return
 			}
@@ -133,19 +101,7 @@ func build(env *registry.Env, cfg Config) (registry.Wrap, error) {
 type closed struct {
 	header http.Header
 	body   []byte
-	allow  []netip.Prefix
-}
-
-func (c *closed) admits(r *http.Request) bool {
-	if len(c.allow) == 0 {
-		return false
-	}
-	remote, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return false // as of a unix socket
-	}
-	a := remote.Addr().Unmap().WithZone("")
-	return slices.ContainsFunc(c.allow, func(p netip.Prefix) bool { return p.Contains(a) })
+	admits func(remoteAddr string) bool
 }
 
 func (c *closed) answer(w http.ResponseWriter, r *http.Request) {

@@ -7,63 +7,74 @@ import (
 	"strings"
 )
 
+// forwarded is the standard field, which holds more than addresses.
+const forwarded = "Forwarded"
+
 // finder finds the client of a request.
 type finder struct {
-	header  string
-	unix    bool
-	trusted []netip.Prefix
+	header, scheme string
+	trusts         func(address string) bool
 }
 
-// client returns the client that a trusted peer speaks for, if it does.
-func (f *finder) client(r *http.Request) (found netip.AddrPort, ok bool) {
+// find returns the client that a trusted peer speaks for, and the scheme that it was asked by, "http" or "https". Either is
+// empty when the peer doesn't say.
+func (f *finder) find(r *http.Request) (client netip.AddrPort, scheme string) {
 	lines := r.Header[f.header]
-	if len(lines) == 0 || !f.trustsPeer(r.RemoteAddr) {
-		return found, false
+	var schemes []string
+	if f.scheme != "" && f.header != forwarded {
+		schemes = r.Header[f.scheme]
 	}
+	if len(lines) == 0 && len(schemes) == 0 || !f.trusts(r.RemoteAddr) {
+		return client, ""
+	}
+	client, scheme = f.client(lines)
+	if len(schemes) > 0 {
+		_, scheme = f.last(schemes[len(schemes)-1])
+	}
+	switch {
+	case f.scheme == "":
+		return client, ""
+	case strings.EqualFold(scheme, "https"):
+		return client, "https"
+	case strings.EqualFold(scheme, "http"):
+		return client, "http"
+	}
+	return client, ""
+}
+
+// client returns the last hop that isn't trusted, or the first of all, and what Forwarded says of its scheme.
+func (f *finder) client(lines []string) (found netip.AddrPort, scheme string) {
 	for _, line := range slices.Backward(lines) {
 		for line != "" {
 			var hop string
 			line, hop = f.last(line)
-			a, valid := address(hop)
-			if !valid {
-				return found, ok
+			node, proto := hop, ""
+			if f.header == forwarded {
+				node, proto = parameter(hop, "for"), parameter(hop, "proto")
 			}
-			found, ok = a, true
-			if !f.trusts(a.Addr()) {
-				return found, true
+			a, valid := address(node)
+			if !valid {
+				return found, scheme
+			}
+			found, scheme = a, proto
+			if !f.trusts(a.Addr().String()) {
+				return found, scheme
 			}
 		}
 	}
-	return found, ok
+	return found, scheme
 }
 
-func (f *finder) trustsPeer(remote string) bool {
-	a, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return f.unix && (remote == "" || remote[0] == '@' || remote[0] == '/')
-	}
-	return f.trusts(a.Addr().Unmap())
-}
-
-func (f *finder) trusts(a netip.Addr) bool {
-	return slices.ContainsFunc(f.trusted, func(p netip.Prefix) bool { return p.Contains(a.WithZone("")) })
-}
-
-// last takes the last entry from a field's value, and returns what is before and the address in
-// it, or nothing when it has none.
-func (f *finder) last(line string) (before, hop string) {
+// last takes the last entry from a field's value, and returns what is before it, too.
+func (f *finder) last(line string) (before, entry string) {
 	comma := strings.LastIndexByte(line, ',')
-	if f.header == "Forwarded" {
+	if f.header == forwarded {
 		comma = lastComma(line)
 	}
 	if comma >= 0 {
 		before = line[:comma]
 	}
-	hop = strings.Trim(line[comma+1:], " \t")
-	if f.header == "Forwarded" {
-		hop = forwardedFor(hop)
-	}
-	return before, hop
+	return before, strings.Trim(line[comma+1:], " \t")
 }
 
 // lastComma returns where the last comma is that stands outside of quotes, or -1. It looks from the
@@ -87,17 +98,17 @@ func lastComma(line string) int {
 	return -1
 }
 
-// forwardedFor returns the node of an element's for parameter (RFC 7239, 4 and 6).
-func forwardedFor(element string) string {
+// parameter returns the value of one of an element's parameters (RFC 7239, 4), or "".
+func parameter(element, name string) string {
 	for element != "" {
 		var pair string
 		pair, element = firstPair(element)
-		name, node, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
-		if ok && strings.EqualFold(name, "for") {
-			if inner, quoted := strings.CutPrefix(node, `"`); quoted {
+		key, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
+		if ok && strings.EqualFold(key, name) {
+			if inner, quoted := strings.CutPrefix(value, `"`); quoted {
 				return strings.TrimSuffix(inner, `"`)
 			}
-			return node
+			return value
 		}
 	}
 	return ""

@@ -1,8 +1,8 @@
-// Package realip finds the address of the client that a proxy speaks for.
+// Package realip finds the address of the client that a proxy speaks for, and whether that came over TLS.
 //
 // Behind a proxy every request seems to come from the proxy. When the peer is one of those that
 // are trusted, the address in a header field that it sets takes the peer's place, for
-// everything further in: logs, limits, scripts.
+// everything further in: logs, limits, scripts. So does the scheme.
 //
 //	servers:
 //	  - {use: http, listen: "127.0.0.1:8080"}
@@ -25,21 +25,28 @@
 //
 // # Fields
 //
-// X-Forwarded-For, Forwarded (RFC 7239, of which for= is used), and any other field that holds one
+// X-Forwarded-For, Forwarded (RFC 7239), and any other field that holds one
 // address or a list of them, such as X-Real-Ip. Only one is looked at: of two, the proxy might
 // set one and the client the other. An address may have a port; without one the port is 0.
 //
-// The field stays in the request. Only the address is taken over: neither the host nor the scheme
-// that a proxy tells of.
+// # The scheme
+//
+// Where the proxy speaks TLS with the client, and the stack is asked without, the field of scheme
+// says so: https makes this a request over TLS, and http one without, for everything further in, so that cookies are
+// Secure, redirects lead to https, and scripts have HTTPS=on. Of several values the last
+// counts, which is the nearest proxy's. In Forwarded the scheme stands beside the client (proto=), and no other field
+// is looked at. Another value, or none, leaves it as the connection is.
+//
+// See that the proxy sets this field, or removes the client's own.
+//
+// The fields stay in the request. The host that a proxy tells of isn't taken over.
 package realip
 
 import (
+	"crypto/tls"
 	"errors"
-	"fmt"
 	"net/http"
-	"net/netip"
 	"strconv"
-	"strings"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -51,7 +58,7 @@ func init() { registry.Register(Component) }
 // Component is the real_ip middleware.
 var Component = registry.Middleware[Config]{
 	Name:    "real_ip",
-	Default: Config{Header: "X-Forwarded-For"},
+	Default: Config{Header: "X-Forwarded-For", Scheme: "X-Forwarded-Proto"},
 	Traits:  registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking},
 	Build:   build,
 }
@@ -60,73 +67,44 @@ var Component = registry.Middleware[Config]{
 type Config struct {
 	// Trusted are the proxies: addresses, networks such as 10.0.0.0/8 or fd00::/8, and the word
 	// unix for those that connect to a unix socket.
-	Trusted []string `yaml:"trusted" validate:"required"`
+	Trusted []registry.Network `yaml:"trusted" validate:"required"`
 	// Header is the field in which the proxy writes the client's address.
 	Header string `yaml:"header" validate:"required"`
+	// Scheme is the field in which the proxy writes how it was asked: https or http. Empty, no field's word is
+	// taken for it.
+	Scheme string `yaml:"scheme"`
 }
 
-// Validate checks the addresses and the field's name.
+// Validate checks the fields' names.
 func (c Config) Validate() error {
-	var errs []error
-	for i, text := range c.Trusted {
-		if _, err := network(text); err != nil && text != overUnix {
-			errs = append(errs, &registry.SettingError{
-				Setting: fmt.Sprintf("trusted[%d]", i),
-				Problem: "is " + strconv.Quote(text) + "; it must be an address, a network such as 10.0.0.0/8, or unix",
-			})
-		}
-	}
-	if c.Header != "" && !httpguts.ValidHeaderFieldName(c.Header) {
-		errs = append(errs, &registry.SettingError{Setting: "header", Problem: "has a character that no field name may have; it must be like X-Forwarded-For"})
-	}
-	return errors.Join(errs...)
+	return errors.Join(fieldName("header", c.Header), fieldName("scheme", c.Scheme))
 }
 
-// overUnix stands for peers that have no address.
-const overUnix = "unix"
-
-// network reads an address, which is a network of one, or a network.
-func network(text string) (netip.Prefix, error) {
-	if !strings.Contains(text, "/") {
-		a, err := netip.ParseAddr(text)
-		if err != nil {
-			return netip.Prefix{}, err
-		}
-		if a.Zone() != "" {
-			return netip.Prefix{}, errors.New("a zone can't be trusted")
-		}
-		a = a.Unmap()
-		return netip.PrefixFrom(a, a.BitLen()), nil
+func fieldName(setting, name string) error {
+	if name == "" || httpguts.ValidHeaderFieldName(name) {
+		return nil
 	}
-	p, err := netip.ParsePrefix(text)
-	if err != nil {
-		return p, err
-	}
-	if p.Addr().Is4In6() {
-		return p, errors.New("an IPv4 network must be written as one")
-	}
-	return p.Masked(), nil
+	return &registry.SettingError{Setting: setting, Problem: "is " + strconv.Quote(name) + "; it must be the name of a header field, such as X-Forwarded-For"}
 }
 
 func build(_ *registry.Env, cfg Config) (registry.Wrap, error) {
-	f := &finder{header: http.CanonicalHeaderKey(cfg.Header)}
-	for _, text := range cfg.Trusted {
-		if text == overUnix {
-			f.unix = true
-			continue
-		}
-		p, err := network(text)
-		if err != nil {
-			return nil, err
-		}
-		f.trusted = append(f.trusted, p)
-	}
+	f := &finder{header: http.CanonicalHeaderKey(cfg.Header), scheme: http.CanonicalHeaderKey(cfg.Scheme), trusts: registry.Clients(cfg.Trusted)}
+	overTLS := &tls.ConnectionState{HandshakeComplete: true}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if client, ok := f.client(r); ok {
+			client, scheme := f.find(r)
+			if client.IsValid() || scheme != "" {
 				copied := *r
-				copied.RemoteAddr = client.String()
 				r = &copied
+			}
+			if client.IsValid() {
+				r.RemoteAddr = client.String()
+			}
+			switch scheme {
+			case "https":
+				r.TLS = overTLS // not the proxy's own: its certificate isn't the client's
+			case "http":
+				r.TLS = nil
 			}
 			next.ServeHTTP(w, r)
 		})

@@ -1,12 +1,14 @@
 package realip
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 
+	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/registrytest"
 )
 
@@ -14,7 +16,7 @@ func TestComponent(t *testing.T) {
 	registrytest.Run(t, Component, registrytest.Case[Config]{
 		Name: "loopback",
 		Settings: func(*testing.T) Config {
-			return Config{Trusted: []string{"127.0.0.1", "::1"}, Header: "X-Forwarded-For"}
+			return Config{Trusted: []registry.Network{"127.0.0.1", "::1"}, Header: "X-Forwarded-For"}
 		},
 		Request: func(r *http.Request) { r.Header.Set("X-Forwarded-For", "192.0.2.1") },
 	})
@@ -82,7 +84,7 @@ func TestClient(t *testing.T) {
 		{"forwarded without for", "Forwarded", proxy, []string{"for=192.0.2.1, proto=https"}, proxy},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			cfg := Config{Trusted: []string{"127.0.0.1", "10.0.0.0/8", "fd00::/8", "unix"}, Header: test.header}
+			cfg := Config{Trusted: []registry.Network{"127.0.0.1", "10.0.0.0/8", "fd00::/8", "unix"}, Header: test.header}
 			if cfg.Header == "" {
 				cfg.Header = "X-Forwarded-For"
 			}
@@ -109,7 +111,7 @@ func TestOtherFields(t *testing.T) {
 	r.RemoteAddr = "127.0.0.1:1"
 	r.Header.Set("X-Forwarded-For", "192.0.2.1")
 	r.Header.Set("Forwarded", "for=192.0.2.1")
-	cfg := Config{Trusted: []string{"127.0.0.1"}, Header: "X-Real-Ip"}
+	cfg := Config{Trusted: []registry.Network{"127.0.0.1"}, Header: "X-Real-Ip"}
 	wrap(t, cfg, func(_ http.ResponseWriter, r *http.Request) {
 		if r.RemoteAddr != "127.0.0.1:1" {
 			t.Errorf("the client is %q", r.RemoteAddr)
@@ -122,12 +124,74 @@ func TestUnixNotTrusted(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.RemoteAddr = "@"
 	r.Header.Set("X-Forwarded-For", "192.0.2.1")
-	cfg := Config{Trusted: []string{"0.0.0.0/0", "::/0"}, Header: "X-Forwarded-For"}
+	cfg := Config{Trusted: []registry.Network{"0.0.0.0/0", "::/0"}, Header: "X-Forwarded-For"}
 	wrap(t, cfg, func(_ http.ResponseWriter, r *http.Request) {
 		if r.RemoteAddr != "@" {
 			t.Errorf("the client is %q", r.RemoteAddr)
 		}
 	}).ServeHTTP(httptest.NewRecorder(), r)
+}
+
+// TestScheme looks whether a request counts as one over TLS further in.
+func TestScheme(t *testing.T) {
+	const proxy = "127.0.0.1:5000"
+	proto := func(values ...string) http.Header { return http.Header{"X-Forwarded-Proto": values} }
+	for _, test := range []struct {
+		name   string
+		header string
+		scheme string
+		peer   string
+		fields http.Header
+		tls    bool // of the connection
+		want   bool
+	}{
+		{"nothing said", "", "", proxy, nil, false, false},
+		{"nothing said over TLS", "", "", proxy, nil, true, true},
+		{"https", "", "", proxy, proto("https"), false, true},
+		{"in capitals", "", "", proxy, proto("HTTPS"), false, true},
+		{"http to the proxy, TLS from there", "", "", proxy, proto("http"), true, false},
+		{"peer not trusted", "", "", "192.0.2.9:1", proto("https"), false, false},
+		{"peer not trusted, over TLS", "", "", "192.0.2.9:1", proto("http"), true, true},
+		{"peer over a unix socket", "", "", "@", proto("https"), false, true},
+		{"the nearest proxy's", "", "", proxy, proto("http, https"), false, true},
+		{"the nearest proxy's, in two lines", "", "", proxy, proto("https", "http"), false, false},
+		{"nonsense", "", "", proxy, proto("ftp"), true, true},
+		{"empty", "", "", proxy, proto(""), true, true},
+		{"another field", "", "x-scheme", proxy, http.Header{"X-Scheme": {"https"}, "X-Forwarded-Proto": {"http"}}, false, true},
+		{"no field", "", "-", proxy, proto("https"), false, false},
+		{"forwarded", "Forwarded", "", proxy, http.Header{"Forwarded": {"for=192.0.2.1;proto=https"}}, false, true},
+		{"forwarded, and the other field", "Forwarded", "", proxy, http.Header{"Forwarded": {"for=192.0.2.1"}, "X-Forwarded-Proto": {"https"}}, false, false},
+		{"forwarded over two", "Forwarded", "", proxy, http.Header{"Forwarded": {`for=198.51.100.1;proto=http, for=192.0.2.1;proto="https", for=10.0.0.1;proto=http`}}, false, true},
+		{"forwarded, no field", "Forwarded", "-", proxy, http.Header{"Forwarded": {"for=192.0.2.1;proto=https"}}, false, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := Component.Default
+			cfg.Trusted = []registry.Network{"127.0.0.1", "10.0.0.0/8", "unix"}
+			if test.header != "" {
+				cfg.Header = test.header
+			}
+			if test.scheme != "" {
+				cfg.Scheme = strings.TrimPrefix(test.scheme, "-")
+			}
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.RemoteAddr = test.peer
+			r.Header = test.fields
+			if test.tls {
+				r.TLS = &tls.ConnectionState{HandshakeComplete: true, PeerCertificates: []*x509.Certificate{{}}}
+			}
+			wrap(t, cfg, func(_ http.ResponseWriter, inner *http.Request) {
+				if got := inner.TLS != nil; got != test.want {
+					t.Errorf("over TLS: %t, want %t", got, test.want)
+				}
+				if inner != r && inner.TLS != nil && len(inner.TLS.PeerCertificates) > 0 {
+					t.Error("the proxy's certificate became the client's")
+				}
+			}).ServeHTTP(httptest.NewRecorder(), r)
+			if got := r.TLS != nil; got != test.tls {
+				t.Error("the request given was changed")
+			}
+		})
+	}
 }
 
 func TestValidate(t *testing.T) {
@@ -136,12 +200,10 @@ func TestValidate(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		{"fine", Config{Header: "A", Trusted: []string{"127.0.0.1", "::1", "10.0.0.0/8", "10.1.2.3/8", "fd00::/8", "unix", "::ffff:10.0.0.1"}}, ""},
-		{"a name", Config{Header: "A", Trusted: []string{"::1", "localhost"}}, `trusted[1] is "localhost"; it must be an address, a network such as 10.0.0.0/8, or unix`},
-		{"a bad network", Config{Header: "A", Trusted: []string{"10.0.0.0/33"}}, `trusted[0] is "10.0.0.0/33"; it must be an address, a network such as 10.0.0.0/8, or unix`},
-		{"a zone", Config{Header: "A", Trusted: []string{"fe80::1%eth0"}}, `trusted[0] is "fe80::1%eth0"; it must be an address, a network such as 10.0.0.0/8, or unix`},
-		{"IPv4 network as IPv6", Config{Header: "A", Trusted: []string{"::ffff:10.0.0.0/104"}}, `trusted[0] is "::ffff:10.0.0.0/104"; it must be an address, a network such as 10.0.0.0/8, or unix`},
-		{"a field", Config{Header: "A B"}, "header has a character that no field name may have; it must be like X-Forwarded-For"},
+		{"fine", Config{Header: "A", Scheme: "B"}, ""},
+		{"no scheme", Config{Header: "A"}, ""},
+		{"a field", Config{Header: "A B"}, `header is "A B"; it must be the name of a header field, such as X-Forwarded-For`},
+		{"another field", Config{Header: "A", Scheme: "B:"}, `scheme is "B:"; it must be the name of a header field, such as X-Forwarded-For`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := ""
@@ -162,7 +224,7 @@ func FuzzClient(f *testing.F) {
 		f.Add(sent, "example.org")
 		f.Add("", sent)
 	}
-	trusted := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	trusts := registry.Clients([]registry.Network{"127.0.0.0/8"})
 	quote := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 	f.Fuzz(func(t *testing.T, sent, host string) {
 		for _, test := range []struct{ header, entry string }{
@@ -172,12 +234,12 @@ func FuzzClient(f *testing.F) {
 		} {
 			line := sent + ", " + test.entry
 			r := &http.Request{RemoteAddr: "127.0.0.1:1", Header: http.Header{test.header: {line}}}
-			finder := &finder{header: test.header, trusted: trusted}
-			if got, ok := finder.client(r); !ok || got.String() != "192.0.2.1:0" {
-				t.Errorf("%s: %q: the client is %v, %t", test.header, line, got, ok)
+			finder := &finder{header: test.header, scheme: "X-Forwarded-Proto", trusts: trusts}
+			if got, scheme := finder.find(r); got.String() != "192.0.2.1:0" || scheme != "" {
+				t.Errorf("%s: %q: the client is %v, by %q", test.header, line, got, scheme)
 			}
 			r.Header[test.header] = []string{sent}
-			finder.client(r) // whatever it finds, without a panic
+			finder.find(r) // whatever it finds, without a panic
 		}
 	})
 }
