@@ -43,6 +43,7 @@ import (
 	_ "github.com/stackd/stackd/components/servers/fastcgi"
 	_ "github.com/stackd/stackd/components/servers/http"
 	_ "github.com/stackd/stackd/components/servers/scgi"
+	_ "github.com/stackd/stackd/components/servers/webkit"
 	_ "github.com/stackd/stackd/components/stores/memory"
 	_ "github.com/stackd/stackd/components/stores/sqlite"
 )
