@@ -19,8 +19,17 @@ type Traits struct {
 	Calls Calls
 	// Provides are the environ keys that it sets for what stands further in.
 	Provides []environ.Name
-	// Needs are the environ keys that something further out must provide.
+	// Needs are the environ keys that something further out must provide. The stack itself provides
+	// [environ.Reached], and does so only when asked.
 	Needs []environ.Name
+	// Uses are environ keys that it can do without and makes use of when something in the stack provides
+	// them. It must stand further in than what does so: a check warns of it when it doesn't.
+	Uses []environ.Name
+	// Guards says that it lets only some clients in. A check warns of what it seems to cover and
+	// doesn't, such as /admin beside /admin/.
+	Guards bool
+	// TLS says of a server that it speaks with its clients over TLS only.
+	TLS bool
 }
 
 // Processes says whether several processes may run a component on the same settings.

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/expect"
 	"github.com/stackd/stackd/registry/failure"
 	"github.com/stackd/stackd/registry/resource"
 	"github.com/stackd/stackd/registry/response"
@@ -164,11 +165,44 @@ func (c impure) Traits(t registry.Traits) registry.Traits {
 	return t
 }
 
+func (c impure) Warnings(registry.Site) []registry.Warning {
+	switch c.Break {
+	case "warnings":
+		slices.Reverse(c.Names)
+	case "concern":
+		return []registry.Warning{{Concern: "taste", Setting: "names", Problem: "are ugly"}}
+	case "warned setting":
+		return []registry.Warning{{Concern: registry.Unsafe, Setting: "names.first", Problem: "is ugly"}}
+	case "silent":
+		return []registry.Warning{{Concern: registry.Unsafe, Setting: "names[0]"}}
+	}
+	return []registry.Warning{{Concern: registry.Unsafe, Setting: "names[0]", Problem: "is ugly; it should be b"}}
+}
+
+func (c impure) Expects() []expect.Expectation {
+	switch c.Break {
+	case "expects":
+		slices.Reverse(c.Names)
+	case "expected setting":
+		return []expect.Expectation{expect.Folder("root", "/")}
+	case "blind":
+		return []expect.Expectation{{Setting: "names"}}
+	}
+	return []expect.Expectation{expect.Folder("names[0]", "/")}
+}
+
 func TestBrokenMethods(t *testing.T) {
 	for _, test := range []struct{ which, want string }{
 		{"validate", "its Validate changed settings"},
 		{"traits", "its Traits changed settings"},
 		{"unstated", "is unstated"},
+		{"warnings", "its Warnings changed settings"},
+		{"concern", `have the concern "taste"`},
+		{"warned setting", `speak of "names.first"`},
+		{"silent", "say nothing of names[0]"},
+		{"expects", "its Expects changed settings"},
+		{"expected setting", `speak of "root"`},
+		{"blind", "and a look"},
 		{"", ""},
 	} {
 		t.Run(test.which, func(t *testing.T) {

@@ -21,8 +21,8 @@
 //
 // # What is checked
 //
-// Of every component: the declaration, the default settings and those of each case; that Traits and
-// Validate methods are pure, that settings aren't changed; that an instance can be closed unused and
+// Of every component: the declaration, the default settings and those of each case; that Traits,
+// Validate, Warnings and Expects methods are pure, that settings aren't changed; that an instance can be closed unused and
 // twice, and stand beside another of the same settings; that a build which fails because a [registry.Path]
 // leads nowhere frees what it had opened; and after each of the checks of its kind, that no goroutine
 // which it started and no file which it opened is left.

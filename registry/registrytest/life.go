@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/expect"
 )
 
 var declaration = rule{
@@ -36,7 +38,7 @@ var settingsRules = []rule{
 	},
 	{
 		name:  "pure",
-		text:  "Validate and Traits say the same each time they are asked, and change nothing",
+		text:  "Validate, Traits, Warnings and Expects say the same each time they are asked, and change nothing",
 		where: settings,
 		check: checkPure,
 	},
@@ -149,8 +151,65 @@ func checkPure(k *kit) error {
 		if again := k.Traits(cfg); !reflect.DeepEqual(traits, again) {
 			return fmt.Errorf("its Traits said %v, and then %v", traits, again)
 		}
+		if err := checkAdvice(k, cfg, text); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// checkAdvice checks what the settings warn of and what they expect.
+func checkAdvice(k *kit, cfg any, text func() string) error {
+	before := text()
+	for _, site := range []registry.Site{{}, {Public: true}, {Public: true, Clear: true}} {
+		warnings := k.Warnings(cfg, site)
+		if after := text(); after != before {
+			return fmt.Errorf("its Warnings changed settings that were %s\n\tto %s", before, after)
+		}
+		if again := k.Warnings(cfg, site); !slices.Equal(warnings, again) {
+			return fmt.Errorf("its Warnings said %v, and then %v", warnings, again)
+		}
+		for _, w := range warnings {
+			switch {
+			case !slices.Contains(registry.Concerns(), w.Concern):
+				return fmt.Errorf("its Warnings have the concern %q; it must be one of %q", w.Concern, registry.Concerns())
+			case !k.has(w.Setting):
+				return fmt.Errorf("its Warnings speak of %q, which is no setting of it", w.Setting)
+			case w.Problem == "":
+				return fmt.Errorf("its Warnings say nothing of %s", w.Setting)
+			}
+		}
+	}
+	expected := k.Expects(cfg)
+	if after := text(); after != before {
+		return fmt.Errorf("its Expects changed settings that were %s\n\tto %s", before, after)
+	}
+	again := k.Expects(cfg)
+	if !slices.EqualFunc(expected, again, func(a, b expect.Expectation) bool { return a.Setting == b.Setting }) {
+		return errors.New("its Expects said one thing, and then another")
+	}
+	for _, e := range expected {
+		if !k.has(e.Setting) || e.Look == nil {
+			return fmt.Errorf("its Expects speak of %q; it must be a setting of it, and a look", e.Setting)
+		}
+	}
+	return nil
+}
+
+// has reports whether the component has a setting at a path such as "store.path" or "to[0]".
+func (k *kit) has(path string) bool {
+	t := k.Settings
+	for part := range strings.SplitSeq(strings.ReplaceAll(path, "[", ".["), ".") {
+		switch {
+		case strings.HasPrefix(part, "[") && t.Elem != nil:
+			t = t.Elem
+		case t.Form == registry.FormStruct && t.Field(part) != nil:
+			t = t.Field(part).Type
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 var closes = rule{
