@@ -32,8 +32,10 @@ func promises(d *registry.Definition) []string {
 	if len(traits.Provides) > 0 {
 		said = append(said, "Provides to what stands further in: "+names(traits.Provides)+".")
 	}
-	if len(traits.Needs) > 0 {
-		said = append(said, "Needs from what stands further out: "+names(traits.Needs)+".")
+	// What the stack itself provides is nobody's to put there.
+	needs := slices.DeleteFunc(slices.Clone(traits.Needs), func(n environ.Name) bool { return n.Name() == environ.Reached.Name() })
+	if len(needs) > 0 {
+		said = append(said, "Needs from what stands further out: "+names(needs)+".")
 	}
 	if _, depends := cfg.(interface {
 		Traits(t registry.Traits) registry.Traits

@@ -300,10 +300,13 @@ func (b *builder) chain(r *route) *chain {
 	environ.Vars.Preset(c.base, plainVars(r.vars))
 
 	var key strings.Builder
-	caught := false
-	for _, e := range r.effects {
+	caught, followed := false, len(r.effects)
+	for i, e := range r.effects {
 		if e.instance == nil {
 			continue
+		}
+		if e.follows {
+			followed = min(followed, i)
 		}
 		fmt.Fprintf(&key, "%d ", b.built[e.instance].number)
 		for _, provided := range e.instance.def.Traits(e.instance.cfg).Provides {
@@ -314,7 +317,7 @@ func (b *builder) chain(r *route) *chain {
 		c.handler = known
 		return c
 	}
-	for _, e := range slices.Backward(r.effects) {
+	for i, e := range slices.Backward(r.effects) {
 		if e.instance == nil {
 			continue
 		}
@@ -324,12 +327,26 @@ func (b *builder) chain(r *route) *chain {
 		case registry.Wrap:
 			c.handler = product(c.handler)
 		}
+		if i > followed {
+			c.handler = passing{slot: i, next: c.handler}
+		}
 	}
 	if !caught {
 		c.handler = lastResort{next: c.handler, log: b.log}
 	}
 	b.chains[key.String()] = c.handler
 	return c
+}
+
+// passing notes that a request has come to a slot.
+type passing struct {
+	slot int
+	next http.Handler
+}
+
+func (p passing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	environ.Reached.Set(r, p.slot)
+	p.next.ServeHTTP(w, r)
 }
 
 // plainVars returns vars as apps see them.
@@ -392,10 +409,14 @@ func (l lastResort) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, f := range s.failures {
 		l.log.ErrorContext(r.Context(), "a request failed, and the stack has no catcher such as errors", "method", r.Method, "path", r.URL.Path, "error", f.Err)
 	}
+	first := slices.IndexFunc(s.failures, func(f failure.Failure) bool { return !f.Answered })
+	if first < 0 {
+		return
+	}
 	if s.Committed() {
 		panic(http.ErrAbortHandler)
 	}
-	status := failure.Status(s.failures[0].Err)
+	status := failure.Status(s.failures[first].Err)
 	http.Error(w, http.StatusText(status), status)
 }
 

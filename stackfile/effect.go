@@ -24,8 +24,10 @@ type effect struct {
 	checked, instance *planned
 	// provides are the environ keys it sets, when it is on.
 	provides []string
-	// needs are those that it and what it refers to must find.
-	needs []need
+	// needs are those that it and what it refers to must find; follows says that among them is
+	// the one that the stack itself provides.
+	needs   []need
+	follows bool
 
 	showing sync.Once
 	shown   *environ.Slot
@@ -151,6 +153,10 @@ func (e *effects) make(s *slot, set []int) *effect {
 	f.instance = f.checked
 	f.instance.walk(func(p *planned) {
 		for _, key := range p.def.Traits(p.cfg).Needs {
+			if key.Name() == environ.Reached.Name() {
+				f.follows = true
+				continue
+			}
 			f.needs = append(f.needs, need{p, key.Name()})
 		}
 	})

@@ -102,6 +102,7 @@ func newGeneration(g Generation, number uint64) *generation {
 func (g *generation) enter(w http.ResponseWriter, r *http.Request) *flight {
 	s := &g.shards[rand.Uint32()%shards]
 	f := &flight{Context: r.Context(), shard: s, w: w, method: r.Method, host: r.Host, path: r.URL.Path}
+	f.room.SetGeneration(g.number)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sealed {

@@ -106,6 +106,12 @@ func TestRequestContext(t *testing.T) {
 				t.Error("the request was copied")
 			}
 		},
+		"tells which generation it is": func(t *testing.T, _ context.Context, _ context.CancelCauseFunc, g *generation, ctx context.Context) {
+			r := new(environ.Base).Open(httptest.NewRequestWithContext(ctx, http.MethodGet, "/", http.NoBody))
+			if got := environ.Generation(r); got != g.number {
+				t.Errorf("it is %d, want %d", got, g.number)
+			}
+		},
 		"costs children no goroutine": func(t *testing.T, _ context.Context, _ context.CancelCauseFunc, _ *generation, ctx context.Context) {
 			before := runtime.NumGoroutine()
 			for range 100 {

@@ -109,13 +109,17 @@ type Base struct{ rec record }
 // Open returns r with an environ of its own, filled from b. That is a copy of r,
 // unless its server has made a [Room] for the environ. A request that has one
 // already, since its stack is mounted in another, gets a fresh one: what the outer
-// stack set stays the outer stack's.
+// stack set stays the outer stack's, and only the [Generation] is the same.
 func (b *Base) Open(r *http.Request) *http.Request {
-	if rec, ok := r.Context().Value(recordKey{}).(*record); ok && !rec.open {
-		rec.fill(b)
+	outer, ok := r.Context().Value(recordKey{}).(*record)
+	if ok && !outer.open {
+		outer.fill(b)
 		return r
 	}
 	f := &frame{Context: r.Context()}
+	if ok {
+		f.rec.generation = outer.generation
+	}
 	f.rec.fill(b)
 	return r.WithContext(f)
 }
@@ -134,6 +138,10 @@ func (b *Base) Open(r *http.Request) *http.Request {
 // The zero Room is ready to use, and must not be copied.
 type Room struct{ rec record }
 
+// SetGeneration says which generation the request is for; see [Generation]. Call it before the
+// request is handed on.
+func (room *Room) SetGeneration(number uint64) { room.rec.generation = number }
+
 // Value returns what the context in which the room is has under key on behalf of
 // this package, or nil.
 func (room *Room) Value(key any) any {
@@ -147,9 +155,10 @@ type recordKey struct{}
 
 // record is the values of one request.
 type record struct {
-	open   bool
-	values []any
-	array  [inline]any
+	open       bool
+	generation uint64
+	values     []any
+	array      [inline]any
 }
 
 func (rec *record) fill(b *Base) {

@@ -97,6 +97,22 @@ func TestMounted(t *testing.T) {
 	}
 }
 
+func TestGeneration(t *testing.T) {
+	if got := Generation(servers["no room"](t)); got != 0 {
+		t.Errorf("a request of no generation has %d", got)
+	}
+	ctx := &roomy{Context: t.Context()}
+	ctx.room.SetGeneration(7)
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", http.NoBody)
+	var base Base
+	for _, stack := range []string{"none", "outer", "inner", "innermost"} {
+		if got := Generation(r); got != 7 {
+			t.Errorf("stack %s is of generation %d, want 7", stack, got)
+		}
+		r = base.Open(r)
+	}
+}
+
 func TestSetWithoutEnviron(t *testing.T) {
 	for name, newRequest := range servers {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,14 @@ var Vars = NewKey[map[string]any]("vars")
 // Matched is the route that the request took through the stack.
 var Matched = NewKey[*Route]("route")
 
+// Reached is how far in the request has come: the index, among the Slots of [Matched], of the last one
+// that it entered. When a middleware has handed the request on and gets it back, that is the slot
+// that answered.
+//
+// The stack itself sets it, only for the chains in which a component lists it under Needs, and only for
+// the slots further in.
+var Reached = NewKey[int]("slot reached")
+
 // Route tells how the stack was put together for a URL. It is made when the stack
 // is built, shared by all requests that take it, and never changes. It is for
 // showing to people: settings are text, with secrets already redacted.

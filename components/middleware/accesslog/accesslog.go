@@ -1,7 +1,7 @@
 // Package accesslog writes a line for every request.
 //
 // Put it outside of errors, so that it sees the answers to failures too, and inside of
-// real_ip and request_id, so that it can use what they find out:
+// real_ip, request_id and trace, so that it can use what they find out:
 //
 //	stack:
 //	  - request_id
@@ -18,15 +18,27 @@
 //
 // The attributes of a record, and the members of a line of JSON, are: method, host, url (as it was
 // asked for), proto, remote (the client's address), status, bytes (of the body), duration (in
-// seconds), and where there is such a thing: referer, user_agent, user (as auth_basic knows the
-// client), request_id, incident (the id that the errors middleware showed the client), route (the
-// most specific pattern under urls: that matched) and cut (true when the answer was broken off).
+// seconds), and where there is such a thing:
+//
+//   - referer and user_agent, as the client says;
+//   - user, as auth_basic or auth_forward knows the client;
+//   - request_id and trace_id;
+//   - generation, which tells what the stack file was: stackd logs the number when a stack begins
+//     to serve, and it is one more with each reload;
+//   - route, the most specific pattern under urls: that matched;
+//   - answered_by, the slot of the stack that answered: the innermost that the request came to. A
+//     request that rate_limit turned away has rate_limit here, and one that failed the app that it
+//     failed in;
+//   - incident, the id that the errors middleware gave the failure and showed the client;
+//   - cut, which is true when the answer was broken off.
+//
 // A line of JSON begins with time.
 //
 // Status is 0 when the connection was cut before anything was answered, and 101 when an app took
 // it over, such as for a WebSocket.
 //
-// The combined format is that of Apache and nginx, which most programs that read logs know.
+// The combined format is that of Apache and nginx, which most programs that read logs know. It has
+// no more than theirs.
 // Quotes, backslashes and whatever isn't printable ASCII are written as \xHH, so that no client
 // can forge a line.
 //
@@ -46,6 +58,7 @@ import (
 	"time"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
 )
 
 func init() { registry.Register(Component) }
@@ -54,8 +67,12 @@ func init() { registry.Register(Component) }
 var Component = registry.Middleware[Config]{
 	Name:    "access_log",
 	Default: Config{Format: formatJSON, Query: true},
-	Traits:  registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking},
-	Build:   build,
+	Traits: registry.Traits{
+		Processes: registry.ProcessSafe,
+		Calls:     registry.NonBlocking,
+		Needs:     []environ.Name{environ.Reached},
+	},
+	Build: build,
 }
 
 // The values of Config.Format.
@@ -77,10 +94,14 @@ type Config struct {
 	Query bool `yaml:"query"`
 }
 
-// Traits says that files may make a request wait.
+// Traits says that files may make a request wait, and that the combined format has no place for
+// who answered.
 func (c Config) Traits(t registry.Traits) registry.Traits {
 	if c.File != "" {
 		t.Calls = registry.Blocking
+	}
+	if c.Format == formatCombined {
+		t.Needs = nil
 	}
 	return t
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/environ"
+	"github.com/stackd/stackd/registry/failure"
 	"github.com/stackd/stackd/registry/registrytest"
 )
 
@@ -62,7 +63,10 @@ func request() *http.Request {
 	r.Header.Set("Referer", "http://example.org/from?secret=2")
 	r.Header.Set("User-Agent", "browser/1")
 	var b environ.Base
-	environ.Matched.Preset(&b, &environ.Route{Patterns: []string{"/", "/a path"}})
+	environ.Matched.Preset(&b, &environ.Route{
+		Patterns: []string{"/", "/a path"},
+		Slots:    []environ.Slot{{Name: "access_log"}, {Name: "rate_limit"}, {Name: "finder"}},
+	})
 	return b.Open(r)
 }
 
@@ -70,6 +74,8 @@ func request() *http.Request {
 func full(w http.ResponseWriter, r *http.Request) {
 	environ.User.Set(r, "ada")
 	environ.RequestID.Set(r, "r1")
+	environ.TraceID.Set(r, "t1")
+	environ.Reached.Set(r, 2) // as the stack does on the way
 	w.Header().Set("Incident-Id", "i1")
 	w.WriteHeader(http.StatusAccepted)
 	io.WriteString(w, "answer")
@@ -118,9 +124,14 @@ func TestMembers(t *testing.T) {
 		app   http.HandlerFunc
 		want  map[string]any
 	}{
-		{"all", true, full, with(bare(202, 6), "user", "ada", "request_id", "r1", "incident", "i1")},
+		{"all", true, full, with(bare(202, 6), "user", "ada", "request_id", "r1", "trace_id", "t1", "answered_by", "finder", "incident", "i1")},
 		{"no query", false, func(http.ResponseWriter, *http.Request) {}, with(bare(200, 0), "url", "/a%20path", "referer", "http://example.org/from")},
 		{"nothing written", true, func(http.ResponseWriter, *http.Request) {}, bare(200, 0)},
+		{"cut with an incident", true, func(_ http.ResponseWriter, r *http.Request) {
+			environ.Reached.Set(r, 1)
+			failure.Caught.Set(r, &failure.Incident{ID: "i2"})
+			panic(http.ErrAbortHandler)
+		}, with(bare(0, 0), "cut", true, "incident", "i2", "answered_by", "rate_limit")},
 		{"cut before the header", true, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, with(bare(0, 0), "cut", true)},
 		{"cut amid the body", true, func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, "half")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stackd/stackd/registry/environ"
+	"github.com/stackd/stackd/registry/failure"
 	"github.com/stackd/stackd/registry/response"
 )
 
@@ -89,9 +90,17 @@ func (e *exchange) shown(url string) string {
 	return url
 }
 
+// incident is the id of what failed, here or in a stackd further in.
+func (e *exchange) incident() string {
+	if caught := failure.Caught.Get(e.r); caught != nil {
+		return caught.ID
+	}
+	return e.Header().Get("Incident-Id")
+}
+
 // attrs are what is to be said of the exchange.
 func (e *exchange) attrs() []slog.Attr {
-	attrs := make([]slog.Attr, 0, 16)
+	attrs := make([]slog.Attr, 0, 20)
 	attrs = append(attrs,
 		slog.String("method", e.r.Method),
 		slog.String("host", e.r.Host),
@@ -111,10 +120,19 @@ func (e *exchange) attrs() []slog.Attr {
 	some("user_agent", e.r.UserAgent())
 	some("user", environ.User.Get(e.r))
 	some("request_id", environ.RequestID.Get(e.r))
-	some("incident", e.Header().Get("Incident-Id"))
-	if route := environ.Matched.Get(e.r); route != nil && len(route.Patterns) > 0 {
-		some("route", route.Patterns[len(route.Patterns)-1])
+	some("trace_id", environ.TraceID.Get(e.r))
+	if generation := environ.Generation(e.r); generation > 0 {
+		attrs = append(attrs, slog.Uint64("generation", generation))
 	}
+	if route := environ.Matched.Get(e.r); route != nil {
+		if n := len(route.Patterns); n > 0 {
+			some("route", route.Patterns[n-1])
+		}
+		if reached, ok := environ.Reached.Lookup(e.r); ok {
+			some("answered_by", route.Slots[reached].Name)
+		}
+	}
+	some("incident", e.incident())
 	if !e.whole {
 		attrs = append(attrs, slog.Bool("cut", true))
 	}

@@ -113,9 +113,6 @@ func (q *request) end() {
 		status = q.answer(status, incidents)
 	}
 	q.report(status, incidents)
-	if len(incidents) > 0 {
-		failure.Caught.Set(q.r, incidents[0])
-	}
 	if status != 0 {
 		return
 	}
@@ -187,7 +184,7 @@ func (q *request) incidents() []*failure.Incident {
 // ended, which is no reason to keep an incident from them.
 const reportTime = 5 * time.Second
 
-// report tells the reporters. Status is what was answered, 0 when the connection is cut.
+// report tells the reporters, and who stands further out. Status is what was answered, 0 when the connection is cut.
 func (q *request) report(status int, incidents []*failure.Incident) {
 	if len(incidents) == 0 {
 		return
@@ -204,6 +201,7 @@ func (q *request) report(status int, incidents []*failure.Incident) {
 			}
 		}
 	}
+	failure.Caught.Set(q.r, incidents[0])
 }
 
 // tell turns a reporter's panic into an error.

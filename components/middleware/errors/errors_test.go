@@ -308,9 +308,11 @@ func TestIncident(t *testing.T) {
 	route := &environ.Route{Patterns: []string{"/fail"}}
 	environ.Matched.Preset(&s.base, route)
 	first, second := errors.New("boom"), errors.New("bang")
+	var request *http.Request
 	s.get(t, func(_ http.ResponseWriter, r *http.Request) {
 		failure.Report(r, first)
 		failure.Report(r, second)
+		request = r
 	}, func(r *http.Request) {
 		r.URL.RawQuery = "q=hunter2"
 		r.Header.Set("Cookie", "id=hunter2")
@@ -338,6 +340,9 @@ func TestIncident(t *testing.T) {
 	}
 	if all := reporter.all(); len(all) == 2 && all[0].ID != all[1].ID {
 		t.Errorf("one request has incidents %s and %s", all[0].ID, all[1].ID)
+	}
+	if caught := failure.Caught.Get(request); caught == nil || caught.ID != reporter.all()[0].ID || !errors.Is(caught.Failure.Err, first) || caught.Status != 500 {
+		t.Errorf("who stands further out is told %+v", caught)
 	}
 }
 
