@@ -106,11 +106,11 @@ func TestThroughEverything(t *testing.T) {
 	}
 	defer events.Body.Close()
 	lines := bufio.NewScanner(events.Body)
-	ws, reply, err := websocket.Dial(ctx, s.url+"/echo", &websocket.DialOptions{HTTPHeader: c.header()})
+	ws, reply, err := websocket.Dial(ctx, s.url+"/echo", &websocket.DialOptions{HTTPHeader: c.header()}) //nolint:bodyclose // the connection has been taken over; there is no body
 	if err != nil {
 		t.Fatalf("%v\n%s", err, s.log())
 	}
-	defer ws.CloseNow()
+	defer func() { _ = ws.CloseNow() }()
 	if reply.Header.Get("X-Request-Id") == "" || reply.Header.Get("Access-Control-Allow-Origin") == "" {
 		t.Errorf("the WebSocket's answer has not gone through everything: %v", reply.Header)
 	}
@@ -267,7 +267,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return
 		}
-		defer ws.CloseNow()
+		defer func() { _ = ws.CloseNow() }()
 		for {
 			kind, text, err := ws.Read(r.Context())
 			if err != nil || ws.Write(r.Context(), kind, text) != nil {
