@@ -5,6 +5,7 @@ import (
 
 	"github.com/stackd/stackd/registry/failure"
 	"github.com/stackd/stackd/registry/resource"
+	"github.com/stackd/stackd/registry/servlet"
 	"github.com/stackd/stackd/registry/session"
 )
 
@@ -36,6 +37,9 @@ type Hook[C any] = Component[C, resource.Hook]
 
 // Factory is a component that makes apps of files.
 type Factory[C any] = Component[C, resource.Factory]
+
+// Servlet is a component that answers requests for one URL, put there by the factory or the app servlet.
+type Servlet[C any] = Component[C, *servlet.Servlet]
 
 // Store is a component that keeps session data.
 type Store[C any] = Component[C, session.Store]

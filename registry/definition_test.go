@@ -443,7 +443,7 @@ func TestKinds(t *testing.T) {
 	for _, k := range registry.Kinds() {
 		seen[k] = true
 	}
-	if got := slices.Sorted(maps.Keys(seen)); len(got) != 7 || len(registry.Kinds()) != 7 {
-		t.Errorf("Kinds: got %q, want seven", registry.Kinds())
+	if got := slices.Sorted(maps.Keys(seen)); len(got) != 8 || len(registry.Kinds()) != 8 {
+		t.Errorf("Kinds: got %q, want eight", registry.Kinds())
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stackd/stackd/registry/failure"
 	"github.com/stackd/stackd/registry/resource"
+	"github.com/stackd/stackd/registry/servlet"
 	"github.com/stackd/stackd/registry/session"
 )
 
@@ -35,13 +36,14 @@ const (
 	KindApp        Kind = "app"
 	KindHook       Kind = "hook"
 	KindFactory    Kind = "factory"
+	KindServlet    Kind = "servlet"
 	KindStore      Kind = "store"
 	KindReporter   Kind = "reporter"
 )
 
 // Kinds returns all kinds, in the order in which a request meets them.
 func Kinds() []Kind {
-	return []Kind{KindServer, KindMiddleware, KindApp, KindHook, KindFactory, KindStore, KindReporter}
+	return []Kind{KindServer, KindMiddleware, KindApp, KindHook, KindFactory, KindServlet, KindStore, KindReporter}
 }
 
 // kindOf returns the kind of components whose Build returns a t, or "".
@@ -57,6 +59,8 @@ func kindOf(t reflect.Type) Kind {
 		return KindHook
 	case reflect.TypeFor[resource.Factory]():
 		return KindFactory
+	case reflect.TypeFor[*servlet.Servlet]():
+		return KindServlet
 	case reflect.TypeFor[session.Store]():
 		return KindStore
 	case reflect.TypeFor[failure.Reporter]():

@@ -13,6 +13,7 @@ import (
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/failure"
 	"github.com/stackd/stackd/registry/resource"
+	"github.com/stackd/stackd/registry/servlet"
 	"github.com/stackd/stackd/registry/session"
 )
 
@@ -192,6 +193,7 @@ func TestRegistry(t *testing.T) {
 	r, err := registry.New(
 		named[none, failure.Reporter]("log"),
 		named[none, session.Store]("memory"),
+		named[none, *servlet.Servlet]("poll"),
 		named[none, resource.Factory]("static"),
 		named[none, resource.Hook]("alias"),
 		named[none, http.Handler]("finder"),
@@ -213,7 +215,7 @@ func TestRegistry(t *testing.T) {
 	t.Run("All", func(t *testing.T) {
 		want := []string{
 			"server fastcgi", "server http", "middleware errors", "middleware session", "app finder", "hook alias",
-			"factory fastcgi", "factory static", "store memory", "reporter log",
+			"factory fastcgi", "factory static", "servlet poll", "store memory", "reporter log",
 		}
 		if diff := cmp.Diff(want, list(r.All())); diff != "" {
 			t.Errorf("All (-want +got):\n%s", diff)

@@ -38,7 +38,8 @@
 //
 // Of factories: that the same file can be made an app of twice, and that the methods and the path
 // info declared are understood. Of hooks: that what is unknown gets the zero Answer. Of session
-// stores: the whole contract of [session.Store]. Of reporters: that an incident isn't changed, and
+// stores: the whole contract of [session.Store]. Of servlets: what is asked of apps, that each method in Allow is
+// answered with an empty body, too, and that no params whatever make a procedure fail. Of reporters: that an incident isn't changed, and
 // isn't held up. Of servers: the whole contract of [registry.ServeFunc].
 //
 // Run the checks with -race, in any order. They should give no false alarm: what takes time to happen is

@@ -17,6 +17,7 @@ import (
 	"github.com/stackd/stackd/registry/failure"
 	"github.com/stackd/stackd/registry/resource"
 	"github.com/stackd/stackd/registry/response"
+	"github.com/stackd/stackd/registry/servlet"
 	"github.com/stackd/stackd/registry/session"
 )
 
@@ -135,6 +136,45 @@ func readsFile(f *resource.File) (resource.App, error) {
 	return resource.App{Handler: http.HandlerFunc(page), Methods: []string{"GET", "POST"}, PathInfo: true}, file.Close()
 }
 
+// addition is a servlet with a page and a procedure. What it answers before that is in the functions.
+type addition struct {
+	get, post func(w http.ResponseWriter, r *http.Request) error
+	sum       func(numbers []float64) (float64, error)
+}
+
+func (a *addition) Get(w http.ResponseWriter, r *http.Request) error {
+	if a.get != nil {
+		return a.get(w, r)
+	}
+	page(w, r)
+	return nil
+}
+
+func (a *addition) Post(w http.ResponseWriter, r *http.Request) error {
+	if a.post != nil {
+		return a.post(w, r)
+	}
+	page(w, r)
+	return nil
+}
+
+func (a *addition) RPC() servlet.RPC {
+	return servlet.RPC{Procedures: map[string]servlet.Procedure{"sum": servlet.Func(func(_ *http.Request, numbers []float64) (sum float64, _ error) {
+		if a.sum != nil {
+			return a.sum(numbers)
+		}
+		for _, n := range numbers {
+			sum += n
+		}
+		return sum, nil
+	})}}
+}
+
+// servletOf declares a servlet.
+func servletOf(v any) registry.Servlet[options] {
+	return component(func(*registry.Env, options) (*servlet.Servlet, error) { return servlet.New(v) })
+}
+
 // reporter is a reporter.
 type reporter func(ctx context.Context, i *failure.Incident) error
 
@@ -173,6 +213,7 @@ func TestRun(t *testing.T) {
 	t.Run("factory", func(t *testing.T) {
 		Run(t, always[resource.Factory](factory(readsFile)), Case[options]{Files: map[string]string{"page.txt": "text"}})
 	})
+	t.Run("servlet", func(t *testing.T) { Run(t, servletOf(new(addition))) })
 	t.Run("store", func(t *testing.T) {
 		Run(t, component(func(*registry.Env, options) (session.Store, error) { return new(memory), nil }))
 	})

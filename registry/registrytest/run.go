@@ -125,6 +125,8 @@ func rulesFor(kind registry.Kind) []*rule {
 		rules = hookRules
 	case registry.KindFactory:
 		rules = factoryRules
+	case registry.KindServlet:
+		rules = servletRules
 	case registry.KindStore:
 		rules = storeRules
 	case registry.KindReporter:
