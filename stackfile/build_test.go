@@ -94,6 +94,11 @@ func notedRegistry(t *testing.T, l *ledger) *registry.Registry {
 				if r.URL.Path == "/late" {
 					_, _ = io.WriteString(w, "half a page")
 				}
+				if r.URL.Path == "/answered" {
+					failure.Note(r, errors.New("no luck"))
+					_, _ = io.WriteString(w, "an answer")
+					return
+				}
 				failure.Report(r, failure.WithStatus(errors.New("no luck"), http.StatusBadGateway))
 			}), nil
 		}},
@@ -333,6 +338,9 @@ func TestFailureWithoutCatcher(t *testing.T) {
 	defer s.Close()
 	if w := get(t, s, "GET", "/"); w.Code != http.StatusBadGateway {
 		t.Errorf("the status is %d, want that of the error", w.Code)
+	}
+	if w := get(t, s, "GET", "/answered"); w.Code != http.StatusOK || w.Body.String() != "an answer" {
+		t.Errorf("what the app answers by itself is %d %q", w.Code, w.Body)
 	}
 	server := httptest.NewServer(s)
 	defer server.Close()
