@@ -9,6 +9,7 @@
 package cmd
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -111,6 +112,14 @@ func wants(least, most int, text string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// json prints v as JSON for programs and for people.
+func (p *program) json(v any) error {
+	e := json.NewEncoder(p.out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 // problems prints the problems of a stack file, with the lines if people are looking.

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+
+	"github.com/stackd/stackd/registry/inspect"
 )
 
 // Declaration is a component as it is declared, of whatever kind and settings: a
@@ -96,6 +98,21 @@ func (d *Definition) Traits(cfg any) Traits {
 		return own.Traits(d.traits)
 	}
 	return d.traits
+}
+
+// Find tells what an app with these settings would answer a URL with, when it looks for files and says so
+// by a method on its settings:
+//
+//	func (c Config) Find(path string) *inspect.Found
+//
+// The method may look at the disk and must change nothing. Find returns nil for other components.
+func (d *Definition) Find(cfg any, path string) *inspect.Found {
+	if own, ok := cfg.(interface {
+		Find(path string) *inspect.Found
+	}); ok {
+		return own.Find(path)
+	}
+	return nil
 }
 
 // Summary returns the first of its promises in words, such as "process-safe,

@@ -207,6 +207,7 @@ func (e *effects) routes(ctx context.Context, plan *Plan, vars *node) {
 	}
 	plan.patterns, plan.areas = patterns, areas
 	e.prepare(patterns, areas)
+	plan.layers = &effects{loader: e.loader, decoder: e.decoder, covering: e.covering}
 	plan.keys = make([]string, len(e.overrides))
 	for i, o := range e.overrides {
 		plan.keys[i] = o.key

@@ -1,101 +1,170 @@
 package stackfile
 
 import (
-	"fmt"
+	"errors"
+	"slices"
 	"strings"
-	"unicode/utf8"
 
-	"github.com/stackd/stackd/registry/environ"
+	"github.com/stackd/stackd/registry/inspect"
 )
-
-// Explanation tells what a URL meets.
-type Explanation struct {
-	// Method, Host and Path are what was asked about.
-	Method, Host, Path string
-	// Route is the chain, outermost first, with the origin of each setting.
-	Route *environ.Route
-	// Vars are the vars for the URL, by dotted name.
-	Vars []environ.Setting
-}
 
 // Explain tells what a request would meet. Path is that of the URL, decoded; host may be
 // empty.
-func (p *Plan) Explain(method, host, path string) Explanation {
+func (p *Plan) Explain(method, host, path string) inspect.Explanation {
 	r := p.find(method, host, path)
-	e := Explanation{Method: method, Host: host, Path: path, Route: p.shown(r)}
-	var walk func(name string, n *node)
-	walk = func(name string, n *node) {
-		if n.form == mapping {
-			for _, q := range n.pairs {
-				walk(strings.TrimPrefix(name+"."+q.key, "."), q.value)
-			}
-			return
-		}
-		e.Vars = append(e.Vars, environ.Setting{Name: name, Value: n.show(), Origin: n.pos.String()})
+	e := inspect.Explanation{Method: method, Host: host, Path: path, Patterns: []inspect.Pattern{}, Vars: p.varsOf(r.set)}
+	for _, o := range r.set {
+		e.Patterns = append(e.Patterns, inspect.Pattern{Pattern: p.keys[o], Origin: p.layers.overrides[o].at.String()})
 	}
-	if r.vars != nil && r.vars.form == mapping {
-		walk("", r.vars)
+	for i, f := range r.effects {
+		e.Slots = append(e.Slots, p.history(i, f, r.set))
+	}
+	if app := r.effects[len(r.effects)-1].instance; app != nil {
+		if e.Found = app.def.Find(app.cfg, path); e.Found != nil {
+			e.Found.File = near(e.Found.File, app.at.source.dir)
+		}
 	}
 	return e
 }
 
-// String returns the explanation as text, a line for each thing, with its origin.
-func (e Explanation) String() string {
-	var rows [][2]string
-	add := func(origin, format string, args ...any) {
-		rows = append(rows, [2]string{strings.Map(printable, fmt.Sprintf(format, args...)), origin})
+// ExplainURL is Explain for what a user would call a URL; see [inspect.ParseURL]. The error says what is
+// wrong with it, or why requests for it are refused.
+func (p *Plan) ExplainURL(method, url string) (inspect.Explanation, error) {
+	host, path, err := inspect.ParseURL(url)
+	if err != nil {
+		return inspect.Explanation{}, err
 	}
-	add("", "%s %s%s", e.Method, e.Host, e.Path)
-	add("", "")
-	if len(e.Route.Patterns) == 0 {
-		add("", "no override under urls: matches")
-	} else {
-		add("", "overrides, general to specific:")
-		for _, p := range e.Route.Patterns {
-			add("", "  %s", p)
+	if problem := checkPath(path); problem != "" {
+		return inspect.Explanation{}, errors.New("such a request is answered with 400: " + problem)
+	}
+	return p.Explain(method, host, path), nil
+}
+
+// spare returns what works out effects without leaving a trace in the plan: of slots under fewer
+// overrides than match together anywhere, so there may be problems with them.
+func (p *Plan) spare() *effects {
+	scratch := &problems{}
+	l, d := *p.layers.loader, *p.layers.decoder
+	l.problems, d.problems = scratch, scratch
+	return &effects{loader: &l, decoder: &d, covering: p.layers.covering}
+}
+
+// history shows a slot, which f is under the overrides in set, with what each of them has replaced.
+func (p *Plan) history(i int, f *effect, set []int) inspect.Slot {
+	shown := f.show()
+	s := inspect.Slot{Name: shown.Name, Component: shown.Component, Kind: shown.Kind, On: !f.off, Origin: f.at.String()}
+	if f.switched != f.slot.at || f.off {
+		s.Switched = f.switched.String()
+	}
+	e := p.spare()
+	var steps []*effect
+	for n := range len(set) + 1 {
+		if n == 0 || p.layers.overrides[set[n-1]].speaks(f.slot) != nil {
+			steps = append(steps, e.make(p.layers.slots[i], set[:n]))
 		}
 	}
-	if len(e.Vars) > 0 {
-		add("", "")
-		add("", "vars:")
-		for _, v := range e.Vars {
-			add(v.Origin, "  %s: %s", v.Name, v.Value)
+	last := len(steps) - 1
+	settings := make([]map[string]inspect.Former, len(steps))
+	for n, step := range steps {
+		settings[n] = formers(step)
+	}
+	off := f.off
+	for n, step := range slices.Backward(steps[:last]) {
+		if step.off != off {
+			off = step.off
+			s.Overrode = append(s.Overrode, inspect.Former{Value: switchWord(off), Origin: step.switched.String()})
+		}
+		if step.def != f.def {
+			// What was set for another component isn't what these settings were before.
+			s.Overrode = append(s.Overrode, inspect.Former{Value: step.def.Name, Origin: step.at.String()})
+			settings = settings[n+1:]
+			break
 		}
 	}
-	add("", "")
-	add("", "stack, outermost first:")
-	for _, s := range e.Route.Slots {
-		title := s.Name
-		if s.Component != s.Name {
-			title += " (" + s.Component + ")"
-		}
-		if s.Off {
-			add(s.Origin, "  %s: off", title)
-			continue
-		}
-		add(s.Origin, "  %s", title)
-		for _, set := range s.Settings {
-			origin := set.Origin
-			if origin == "" {
-				origin = "default"
+	for _, set := range shown.Settings {
+		s.Settings = append(s.Settings, inspect.Setting{
+			Name: set.Name, Value: set.Value, Origin: set.Origin,
+			Overrode: before(set.Name, settings),
+		})
+	}
+	return s
+}
+
+// formers returns the settings of a slot by name; none if there are problems with them.
+func formers(f *effect) map[string]inspect.Former {
+	all := make(map[string]inspect.Former)
+	for _, s := range f.show().Settings {
+		all[s.Name] = inspect.Former{Value: s.Value, Origin: s.Origin}
+	}
+	return all
+}
+
+// before returns what a thing was before the last of steps, the last first.
+func before(name string, steps []map[string]inspect.Former) []inspect.Former {
+	var found []inspect.Former
+	last := steps[len(steps)-1]
+	is := last[name]
+	for _, step := range slices.Backward(steps) {
+		for at, c := range name {
+			// What was set for another component that a setting referred to isn't what this was.
+			if owner, ok := step[name[:at]]; ok && c == '.' && owner.Value != last[name[:at]].Value {
+				return found
 			}
-			add(origin, "    %s: %s", set.Name, set.Value)
+		}
+		if was, ok := step[name]; ok && was != is {
+			found = append(found, was)
+			is = was
 		}
 	}
-	width := 0
-	for _, row := range rows {
-		if row[1] != "" {
-			width = max(width, utf8.RuneCountInString(row[0]))
+	return found
+}
+
+// varsOf returns the vars under the overrides in set, each with what it was before.
+func (p *Plan) varsOf(set []int) []inspect.Setting {
+	vars := p.none.vars
+	steps := []map[string]inspect.Former{flatVars(vars)}
+	for _, o := range set {
+		if over := p.layers.overrides[o].vars; over != nil {
+			vars = mergeFree(vars, over)
+			steps = append(steps, flatVars(vars))
 		}
 	}
-	width = min(width, 56) // so that an ordinary origin fits into 80 columns
-	var b strings.Builder
-	for _, row := range rows {
-		b.WriteString(row[0])
-		if row[1] != "" {
-			fmt.Fprintf(&b, "%s  %s", strings.Repeat(" ", max(width-utf8.RuneCountInString(row[0]), 0)), row[1])
-		}
-		b.WriteByte('\n')
+	all := []inspect.Setting{}
+	for _, name := range varNames(vars) {
+		is := steps[len(steps)-1][name]
+		all = append(all, inspect.Setting{Name: name, Value: is.Value, Origin: is.Origin, Overrode: before(name, steps)})
 	}
-	return b.String()
+	return all
+}
+
+// eachVar calls f for everything in vars that isn't a map, in the order written.
+func eachVar(n *node, name string, f func(name string, n *node)) {
+	switch {
+	case n == nil || name == "" && n.form != mapping:
+	case n.form == mapping:
+		for _, q := range n.pairs {
+			eachVar(q.value, strings.TrimPrefix(name+"."+q.key, "."), f)
+		}
+	default:
+		f(name, n)
+	}
+}
+
+func varNames(vars *node) (names []string) {
+	eachVar(vars, "", func(name string, _ *node) { names = append(names, name) })
+	return names
+}
+
+func flatVars(vars *node) map[string]inspect.Former {
+	all := make(map[string]inspect.Former)
+	eachVar(vars, "", func(name string, n *node) { all[name] = inspect.Former{Value: n.show(), Origin: n.pos.String()} })
+	return all
+}
+
+// switchWord is how a switch is written.
+func switchWord(off bool) string {
+	if off {
+		return "off"
+	}
+	return "on"
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackd/stackd/registry"
-	"github.com/stackd/stackd/registry/environ"
+	"github.com/stackd/stackd/registry/inspect"
 	"github.com/stackd/stackd/registry/session"
 )
 
@@ -508,15 +508,15 @@ func settingLines(slot, name string, settings mix) []string {
 }
 
 // explained writes an explanation as the model does.
-func explained(e Explanation) []string {
+func explained(e inspect.Explanation) []string {
 	var lines []string
 	for _, v := range e.Vars {
 		lines = append(lines, "vars."+v.Name+": "+v.Value)
 	}
 	slices.Sort(lines)
-	for _, slot := range e.Route.Slots {
+	for _, slot := range e.Slots {
 		lines = append(lines, slot.Name+" is "+slot.Component)
-		if slot.Off {
+		if !slot.On {
 			lines[len(lines)-1] += " off"
 			continue
 		}
@@ -663,7 +663,7 @@ func FuzzMerge(f *testing.F) {
 func TestProvenance(t *testing.T) {
 	reg, w, patterns := mixRegistry(t), newWorld(), mixPatterns()
 	random := rand.New(rand.NewPCG(9, 10))
-	tried := 0
+	tried, overrode := 0, 0
 	for range 15 {
 		data := make([]byte, 200)
 		for i := range data {
@@ -685,14 +685,22 @@ func TestProvenance(t *testing.T) {
 					t.Fatalf("the origin is %q", s.Origin)
 				}
 				lines := strings.SplitAfter(text, "\n")
-				without := strings.Join(slices.Delete(lines, number-1, number), "")
+				without := strings.Join(slices.Delete(slices.Clone(lines), number-1, number), "")
 				tried++
 				other, err := loadMix(t, reg, without)
 				if err != nil {
 					continue // it was needed
 				}
-				if now, ok := settingsByName(other.Explain(r.method, r.host, r.path))[name]; ok && now.Value == s.Value {
+				now, ok := settingsByName(other.Explain(r.method, r.host, r.path))[name]
+				if ok && now.Value == s.Value {
 					t.Fatalf("%s\n%s %s%s: %s is said to come from line %d, but stays without it", text, r.method, r.host, r.path, name, number)
+				}
+				inRef := strings.Contains(name, ".ref.") || strings.Contains(name, ".refs[") // beside a use: that stays
+				alone := strings.HasSuffix(lines[number-2], ":\n") && indentOf(lines[number]) < indentOf(lines[number-1])
+				if ok && len(s.Overrode) > 0 && !inRef && !alone { // alone, it leaves a null, which restores the default
+					if overrode++; now.Value != s.Overrode[0].Value {
+						t.Fatalf("%s\n%s %s%s: %s is said to have been %s before line %d, but without that line it is %s", text, r.method, r.host, r.path, name, s.Overrode[0].Value, number, now.Value)
+					}
 				}
 			}
 		}
@@ -700,14 +708,17 @@ func TestProvenance(t *testing.T) {
 	if tried < 150 {
 		t.Errorf("%d lines were tried; the test must try more", tried)
 	}
+	if overrode < 50 {
+		t.Errorf("%d overridden values were looked at; the test must see more", overrode)
+	}
 }
 
-func settingsByName(e Explanation) map[string]environ.Setting {
-	all := map[string]environ.Setting{}
+func settingsByName(e inspect.Explanation) map[string]inspect.Setting {
+	all := map[string]inspect.Setting{}
 	for _, v := range e.Vars {
 		all["vars."+v.Name] = v
 	}
-	for _, slot := range e.Route.Slots {
+	for _, slot := range e.Slots {
 		for _, s := range slot.Settings {
 			all[slot.Name+"."+s.Name] = s
 		}

@@ -28,6 +28,8 @@ type Plan struct {
 	// router is for explaining, and made when it is asked first.
 	routing sync.Once
 	router  *router[*route]
+	// layers are what the routes were made of.
+	layers *effects
 }
 
 // Deadlines returns the stack file's deadlines.

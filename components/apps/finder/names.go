@@ -146,7 +146,15 @@ func (n *names) copies(base string) bool {
 // those without any.
 func (n *names) own(ext string) bool {
 	f := n.factory(ext, false)
-	return f != nil && reflect.TypeOf(f) != reflect.TypeOf(n.fallback)
+	return f != nil && sort(f) != sort(n.fallback)
+}
+
+// sort is what two factories of the same component have in common.
+func sort(f resource.Factory) any {
+	if stand, ok := f.(named); ok {
+		return stand
+	}
+	return reflect.TypeOf(f)
 }
 
 // factory returns the factory of files with that extension, in lower case, or nil.
