@@ -3,30 +3,48 @@ package proxy
 import (
 	"context"
 	"errors"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/stackd/stackd/registry/failure"
 )
 
-// proxy is the app. [httputil.ReverseProxy] knows what of a message is handed on and what isn't; this
-// says to whom, and how.
+// proxy is the app.
 type proxy struct {
 	cfg       Config
 	ctx       context.Context // ends when the instance retires
-	reverse   *httputil.ReverseProxy
+	log       *slog.Logger
 	upstreams []*upstream
 	hashBy    func(r *http.Request) string
 	trusts    func(remoteAddr string) bool // whether what it says about others is taken
 	turn      atomic.Uint32                // whose turn it is among equals
+	buffers   sync.Pool                    // of *[bufferSize]byte, for bodies on their way
+}
+
+// bufferSize is how much of a body is read at a time.
+const bufferSize = 32 << 10
+
+func (p *proxy) buffer() *[bufferSize]byte {
+	if buf, ok := p.buffers.Get().(*[bufferSize]byte); ok {
+		return buf
+	}
+	return new([bufferSize]byte)
+}
+
+// question is a client's request as the upstreams are asked it.
+type question struct {
+	*http.Request
+	w       http.ResponseWriter // the client's, for the 1xx responses; nil when nobody wants them
+	body    *upload             // nil when there is none
+	trusted bool                // what the client says about others is handed on
+	upgrade string              // the protocol that the client wants to switch to
+	hop     []string            // fields that are for the client's connection only, beside those that always are
+	about   []byte              // the fields about the client
 }
 
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -34,72 +52,68 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "405 method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
-		p.reverse.ServeHTTP(w, r)
-		return
+	q := &question{Request: r, w: w, upgrade: upgrade(r.Header), hop: named(r.Header)}
+	p.describe(q)
+	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
+		q.body = &upload{body: r.Body, writing: make(chan struct{})}
+		control := http.NewResponseController(w)
+		if !q.body.short(r) {
+			// Otherwise net/http takes what it finds of the body when the answer begins. Servers that
+			// never do so don't know the call.
+			_ = control.EnableFullDuplex()
+		}
+		defer q.body.leave(control)
 	}
-	u := &upload{ReadCloser: r.Body, writing: make(chan struct{})}
-	copied := *r
-	r = &copied
-	r.Body = u
-	control := http.NewResponseController(w)
-	if !u.short(r) {
-		// Otherwise net/http takes what it finds of the body when the answer begins. Servers that
-		// never do so don't know the call.
-		_ = control.EnableFullDuplex()
+	x, err := p.ask(q)
+	switch {
+	case err != nil:
+	case x.answer.StatusCode == http.StatusSwitchingProtocols:
+		err = p.tunnel(w, x)
+	default:
+		p.relay(w, x)
 	}
-	defer u.leave(control)
-	p.reverse.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), uploadKey{}, u)))
+	if err != nil {
+		p.fail(q, err)
+	}
 }
 
-// rewrite says what else the upstream is told.
-func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
-	in, out := pr.In, pr.Out
-	out.URL.RawQuery = in.URL.RawQuery // which ReverseProxy writes anew if it isn't well-formed
-	out.Trailer = in.Trailer           // filled in when the body ends
-	h := out.Header
-	delete(h, "Expect") // answered by the server when the body is first read
-	client := clientAddress(in.RemoteAddr)
-	if p.trusts(in.RemoteAddr) {
-		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
-			if values := in.Header[name]; len(values) > 0 {
-				h[name] = slices.Clip(values)
-			}
+// describe says what the upstream is told about the client.
+func (p *proxy) describe(q *question) {
+	r := q.Request
+	client := clientAddress(r.RemoteAddr)
+	q.trusted = p.trusts(r.RemoteAddr)
+	said := func(name string) []string {
+		if !q.trusted {
+			return nil
 		}
-	} else {
-		delete(h, "X-Real-Ip")
-		for name := range h {
-			if strings.HasPrefix(name, "X-Forwarded-") {
-				delete(h, name)
-			}
-		}
-	}
-	values := make([]string, 3)
-	set := func(i int, name, value string) {
-		values[i] = value
-		h[name] = values[i : i+1 : i+1]
+		return r.Header[name]
 	}
 	scheme := "http"
-	if in.TLS != nil {
+	if r.TLS != nil {
 		scheme = "https"
 	}
-	if client != "" {
-		prior := h["X-Forwarded-For"]
-		if len(prior) == 0 {
-			set(0, "X-Forwarded-For", client)
-		} else {
-			set(0, "X-Forwarded-For", strings.Join(prior, ", ")+", "+client)
+	q.about = make([]byte, 0, 128)
+	field := func(name string, values []string, otherwise string) {
+		if len(values) == 0 && otherwise != "" {
+			q.about = appendField(q.about, name, otherwise)
+		}
+		for _, value := range values {
+			q.about = appendField(q.about, name, value)
 		}
 	}
-	if h["X-Forwarded-Host"] == nil {
-		set(1, "X-Forwarded-Host", in.Host)
+	through := said("X-Forwarded-For")
+	if client != "" && len(through) > 0 {
+		client, through = strings.Join(through, ", ")+", "+client, nil
 	}
-	if h["X-Forwarded-Proto"] == nil {
-		set(2, "X-Forwarded-Proto", scheme)
-	}
+	field("X-Forwarded-For", through, client)
+	field("X-Forwarded-Host", said("X-Forwarded-Host"), r.Host)
+	field("X-Forwarded-Proto", said("X-Forwarded-Proto"), scheme)
+	forwarded := said("Forwarded")
 	if p.cfg.Forwarded {
-		h["Forwarded"] = []string{strings.Join(append(h["Forwarded"], element(client, in.Host, scheme)), ", ")}
+		all := append(slices.Clip(forwarded), element(clientAddress(r.RemoteAddr), r.Host, scheme))
+		forwarded = []string{strings.Join(all, ", ")}
 	}
+	field("Forwarded", forwarded, "")
 }
 
 // element is this hop's part of the field Forwarded (RFC 7239, 4).
@@ -126,7 +140,8 @@ func clientAddress(remote string) string {
 }
 
 // fail reports why there is no answer.
-func (p *proxy) fail(_ http.ResponseWriter, r *http.Request, err error) {
+func (p *proxy) fail(q *question, err error) {
+	r := q.Request
 	switch ended := r.Context().Err(); {
 	case errors.Is(ended, context.Canceled):
 		panic(http.ErrAbortHandler) // nobody is left to tell
@@ -134,8 +149,8 @@ func (p *proxy) fail(_ http.ResponseWriter, r *http.Request, err error) {
 		failure.Report(r, failure.WithStatus(err, http.StatusGatewayTimeout))
 		return
 	}
-	if u, ok := r.Context().Value(uploadKey{}).(*upload); ok {
-		if broken := u.failed(); broken != nil {
+	if q.body != nil {
+		if broken := q.body.failed(); broken != nil {
 			err = broken // the client's body ended amid, for which the upstream isn't to blame
 		}
 	}
@@ -149,30 +164,3 @@ func (p *proxy) fail(_ http.ResponseWriter, r *http.Request, err error) {
 	}
 	failure.Report(r, failure.WithStatus(err, http.StatusBadGateway))
 }
-
-// buffers are reused from one answer to the next.
-type buffers struct{ pool sync.Pool }
-
-const bufferSize = 32 << 10
-
-func (b *buffers) Get() []byte {
-	if buf, ok := b.pool.Get().(*[bufferSize]byte); ok {
-		return buf[:]
-	}
-	return make([]byte, bufferSize)
-}
-
-func (b *buffers) Put(buf []byte) { b.pool.Put((*[bufferSize]byte)(buf)) }
-
-// errorLog logs what ReverseProxy has to say: that an answer broke off, for which it cuts the client off.
-func errorLog(l *slog.Logger) *log.Logger { return log.New(lines{l}, "", 0) }
-
-type lines struct{ log *slog.Logger }
-
-func (l lines) Write(line []byte) (int, error) {
-	l.log.Warn("an answer broke off", "text", strings.TrimSpace(string(line)))
-	return len(line), nil
-}
-
-// linger is how long a request's body may go on to be sent when the answer is complete.
-const linger = 50 * time.Millisecond

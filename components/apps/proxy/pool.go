@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -78,13 +79,16 @@ type link struct {
 	raw   net.Conn // the same without TLS
 	br    *bufio.Reader
 	bw    *bufio.Writer
-	used  bool      // it had an exchange before
+	head  []byte    // for the header of a request
 	since time.Time // when it was used last
 	idle  time.Duration
 
-	read, written time.Time // when the deadlines were set
-	header        int       // how many bytes the header may still have
 	phase         phase
+	budget        int          // how many bytes the header may still have
+	read, written time.Time    // when the deadlines were set
+	due           time.Time    // when the read that may wait must end; zero for never
+	onDelay       func()       // called when reading takes longer than soon; nil for nothing to do
+	beforeRead    func() error // called before reading may wait; nil for nothing to do
 }
 
 // phase is what is being read.
@@ -108,28 +112,54 @@ const maxHeader = 1 << 20
 var errHeaderTooLong = fmt.Errorf("the header of the answer is longer than %d bytes", maxHeader)
 
 func (l *link) Read(p []byte) (int, error) {
+	if l.beforeRead != nil {
+		if err := l.beforeRead(); err != nil {
+			return 0, err
+		}
+	}
 	switch l.phase {
 	case inHeader:
-		if l.header <= 0 {
+		if l.budget <= 0 {
 			return 0, errHeaderTooLong
 		}
-		n, err := l.Conn.Read(p)
-		l.header -= n
-		return n, err
 	case inBody:
 		if now := time.Now(); now.Sub(l.read) > l.idle/4 {
 			l.read = now
-			if err := l.SetReadDeadline(now.Add(l.idle)); err != nil {
+			if err := l.expect(now, l.idle); err != nil {
 				return 0, err
 			}
 		}
 	case inStream:
 	}
-	return l.Conn.Read(p)
+	n, err := l.Conn.Read(p)
+	if l.onDelay != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		l.onDelay()
+		if err := l.SetReadDeadline(l.due); err != nil {
+			return n, err
+		}
+		n, err = l.Conn.Read(p)
+	}
+	l.budget -= n
+	return n, err
 }
 
-func (l *link) Write(p []byte) (int, error) {
-	if now := time.Now(); now.Sub(l.written) > l.idle/4 {
+// expect says that what is read next must come within d from now, if that isn't 0.
+func (l *link) expect(now time.Time, d time.Duration) error {
+	l.due = time.Time{}
+	if d > 0 {
+		l.due = now.Add(d)
+	}
+	first := l.due
+	if l.onDelay != nil && (d == 0 || d > soon) {
+		first = now.Add(soon)
+	}
+	return l.SetReadDeadline(first)
+}
+
+func (l *link) Write(p []byte) (int, error) { return l.write(time.Now(), p) }
+
+func (l *link) write(now time.Time, p []byte) (int, error) {
+	if now.Sub(l.written) > l.idle/4 {
 		l.written = now
 		if err := l.SetWriteDeadline(now.Add(l.idle)); err != nil {
 			return 0, err
@@ -153,6 +183,6 @@ func (l *link) CloseWrite() error {
 const fresh = 100 * time.Millisecond
 
 // usable reports whether a kept connection is still open, as far as can be known without waiting.
-func (l *link) usable(certain bool) bool {
-	return !certain && time.Since(l.since) < fresh || alive(l.raw)
+func (l *link) usable(now time.Time, certain bool) bool {
+	return !certain && now.Sub(l.since) < fresh || alive(l.raw)
 }

@@ -46,7 +46,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httputil"
 	"strings"
 	"sync"
 	"time"
@@ -175,7 +174,7 @@ func parseHashBy(s string) (func(r *http.Request) string, error) {
 }
 
 func build(env *registry.Env, cfg Config) (http.Handler, error) {
-	p := &proxy{cfg: cfg, ctx: env.Context(), trusts: registry.Clients(cfg.Trust)}
+	p := &proxy{cfg: cfg, ctx: env.Context(), log: env.Logger(), trusts: registry.Clients(cfg.Trust)}
 	var err error
 	if p.hashBy, err = parseHashBy(cfg.HashBy); err != nil {
 		return nil, err
@@ -186,13 +185,6 @@ func build(env *registry.Env, cfg Config) (http.Handler, error) {
 			return nil, err
 		}
 		p.upstreams = append(p.upstreams, newUpstream(t, cfg, env.Logger()))
-	}
-	p.reverse = &httputil.ReverseProxy{
-		Rewrite:      p.rewrite,
-		Transport:    p,
-		BufferPool:   &buffers{},
-		ErrorHandler: p.fail,
-		ErrorLog:     errorLog(env.Logger()),
 	}
 	var tending sync.WaitGroup
 	for _, u := range p.upstreams {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -427,7 +428,7 @@ func TestFailures(t *testing.T) {
 	t.Run("a certificate nobody vouches for", func(t *testing.T) {
 		s := httptest.NewTLSServer(name("x"))
 		defer s.Close()
-		s.Config.ErrorLog = errorLog(slog.New(slog.DiscardHandler))
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
 		ask(t, front(t, to(s.URL)), "GET", "/", nil).want(t, 502, "certificate")
 	})
 	t.Run("CONNECT", func(t *testing.T) {

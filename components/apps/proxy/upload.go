@@ -12,11 +12,9 @@ import (
 	"github.com/stackd/stackd/registry/failure"
 )
 
-type uploadKey struct{}
-
 // upload is the body of a request on its way to an upstream.
 type upload struct {
-	io.ReadCloser
+	body  io.Reader
 	begun atomic.Bool // something was asked of it: the request can't be made a second time
 
 	// writing is closed when nobody reads it any more; started says that somebody does.
@@ -36,7 +34,7 @@ func (u *upload) short(r *http.Request) bool {
 
 func (u *upload) Read(p []byte) (int, error) {
 	u.begun.Store(true)
-	n, err := u.ReadCloser.Read(p)
+	n, err := u.body.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		u.mu.Lock()
 		defer u.mu.Unlock()

@@ -193,14 +193,13 @@ func (u *upstream) check(ctx context.Context, c Check) error {
 	if err != nil {
 		return err
 	}
-	x := &exchange{upstream: u, link: l, request: r}
-	resp, err := x.do(ctx)
-	if err != nil {
+	x := &exchange{upstream: u, link: l, question: &question{Request: r}, ctx: ctx}
+	if err := x.do(time.Now()); err != nil {
 		return err
 	}
-	defer resp.Body.Close() // which doesn't matter
-	if resp.StatusCode < 200 || resp.StatusCode > 399 {
-		return fmt.Errorf("%s is answered with the status %d; it must be 200 to 399", c.Path, resp.StatusCode)
+	x.close() // which makes it the last request on it
+	if status := x.answer.StatusCode; status < 200 || status > 399 {
+		return fmt.Errorf("%s is answered with the status %d; it must be 200 to 399", c.Path, status)
 	}
 	return nil
 }

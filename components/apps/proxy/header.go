@@ -1,0 +1,155 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/stackd/stackd/registry/failure"
+)
+
+// perHop reports whether a field is for one connection only (RFC 9110, 7.6.1).
+func perHop(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
+}
+
+// named returns the fields that Connection names, which are for one connection only, too.
+func named(h http.Header) []string {
+	lists := h["Connection"]
+	if len(lists) == 0 {
+		return nil
+	}
+	names := strings.Split(strings.Join(lists, ","), ",")
+	for i, name := range names {
+		names[i] = http.CanonicalHeaderKey(textproto.TrimString(name))
+	}
+	return names
+}
+
+// upgrade returns the protocol that the header's sender wants to switch to, or "".
+func upgrade(h http.Header) string {
+	if h["Upgrade"] == nil || !httpguts.HeaderValuesContainsToken(h["Connection"], "Upgrade") {
+		return ""
+	}
+	return h.Get("Upgrade")
+}
+
+// add adds to a header those fields of an answer that are handed on.
+func add(to, from http.Header) {
+	hop := named(from)
+	for name, values := range from {
+		switch {
+		case perHop(name) || slices.Contains(hop, name):
+		case to[name] == nil:
+			to[name] = values
+		default:
+			to[name] = append(slices.Clip(to[name]), values...)
+		}
+	}
+}
+
+// errUnsendable says that the request can't be written as HTTP/1.1.
+var errUnsendable = failure.WithStatus(errors.New("the request can't be sent over HTTP/1.1"), http.StatusBadRequest)
+
+// appendHead appends the request line and the header (RFC 9112, 3).
+func (q *question) appendHead(b []byte, u *upstream) ([]byte, error) {
+	r := q.Request
+	url := r.URL
+	if u.prefix != nil {
+		url = u.prefix.JoinPath() // a copy
+		url.Path, url.RawPath = strings.TrimSuffix(u.prefix.Path, "/")+r.URL.Path, strings.TrimSuffix(u.prefix.EscapedPath(), "/")+r.URL.EscapedPath()
+		url.RawQuery, url.ForceQuery = r.URL.RawQuery, r.URL.ForceQuery
+	}
+	path := url.RequestURI()
+	host := r.Host
+	if host == "" || !u.cfg.KeepHost {
+		host = u.host
+	}
+	unprintable := func(c rune) bool { return c <= ' ' || c == 0x7f }
+	if strings.ContainsFunc(path, unprintable) || !httpguts.ValidHostHeader(host) || !httpguts.ValidHeaderFieldName(r.Method) || strings.ContainsFunc(q.upgrade, unprintable) {
+		return b, errUnsendable
+	}
+	b = append(append(b, r.Method...), ' ')
+	b = append(append(b, path...), " HTTP/1.1\r\n"...)
+	b = appendField(b, "Host", host)
+	for name, values := range r.Header {
+		if q.passes(name) {
+			for _, value := range values {
+				b = appendField(b, name, value)
+			}
+		}
+	}
+	b = append(b, q.about...)
+	if q.upgrade != "" {
+		b = append(b, "Connection: Upgrade\r\n"...)
+		b = appendField(b, "Upgrade", q.upgrade)
+	}
+	// An upstream may send trailers only to who says that it takes them.
+	if te := r.Header["Te"]; te != nil && httpguts.HeaderValuesContainsToken(te, "trailers") {
+		b = append(b, "Te: trailers\r\n"...)
+	}
+	switch {
+	case q.body == nil:
+		if r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
+			b = append(b, "Content-Length: 0\r\n"...)
+		}
+	case r.ContentLength > 0:
+		b = append(strconv.AppendInt(append(b, "Content-Length: "...), r.ContentLength, 10), "\r\n"...)
+	default:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+		if names := trailers(r.Trailer); len(names) > 0 {
+			b = appendField(b, "Trailer", strings.Join(names, ", "))
+		}
+	}
+	return append(b, "\r\n"...), nil
+}
+
+// passes reports whether a field of the client's header is handed on as it is.
+func (q *question) passes(name string) bool {
+	switch name {
+	case "Host", "Content-Length": // written by appendHead
+		return false
+	case "Expect": // answered by the server when the body is first read
+		return false
+	case "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto": // written by describe
+		return false
+	case "X-Real-Ip":
+		return q.trusted
+	}
+	return !perHop(name) && (q.trusted || !strings.HasPrefix(name, "X-Forwarded-")) &&
+		!slices.Contains(q.hop, name) && httpguts.ValidHeaderFieldName(name)
+}
+
+// appendField appends a field of a header, one line whatever its value.
+func appendField(b []byte, name, value string) []byte {
+	b = append(append(b, name...), ": "...)
+	start := len(b)
+	b = append(b, textproto.TrimString(value)...)
+	for i, c := range b[start:] {
+		if c == '\r' || c == '\n' {
+			b[start+i] = ' '
+		}
+	}
+	return append(b, "\r\n"...)
+}
+
+// trailers returns the names of the fields that may be sent after a body (RFC 9110, 6.5.1).
+func trailers(h http.Header) []string {
+	var names []string
+	for name := range h {
+		if httpguts.ValidHeaderFieldName(name) && httpguts.ValidTrailerHeader(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

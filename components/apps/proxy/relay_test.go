@@ -1,0 +1,221 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestPieces proves that a piece of an answer without a length doesn't wait for the next one, even if that has
+// begun.
+func TestPieces(t *testing.T) {
+	for _, begun := range []string{"", "\r", "\r\n", "\r\n5", "\r\n5\r"} {
+		t.Run(fmt.Sprintf("%q", begun), func(t *testing.T) {
+			read := make(chan struct{})
+			upstream := script(t, func(_ int, c net.Conn) {
+				if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
+					return
+				}
+				say(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst%s", begun)
+				<-read
+				say(c, "%s", strings.TrimPrefix("\r\n5\r\nother\r\n0\r\n\r\n", begun))
+			})
+			s := front(t, to(upstream))
+			resp, err := s.Client().Get(s.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			first := make([]byte, 5)
+			if _, err := io.ReadFull(resp.Body, first); err != nil || string(first) != "first" {
+				t.Errorf("the first piece is %q, %v", first, err)
+			}
+			close(read)
+			if rest, err := io.ReadAll(resp.Body); err != nil || string(rest) != "other" {
+				t.Errorf("the rest is %q, %v", rest, err)
+			}
+		})
+	}
+}
+
+// TestSlow proves that an answer may take its time before it begins and before its body goes on, with TLS
+// as without.
+func TestSlow(t *testing.T) {
+	wait := func(r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*soon)
+		defer cancel()
+		<-ctx.Done()
+	}
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/header" {
+			wait(r)
+		}
+		w.Header().Set("Content-Length", "10")
+		io.WriteString(w, "first")
+		w.(http.Flusher).Flush()
+		if r.URL.Path == "/body" {
+			wait(r)
+		}
+		io.WriteString(w, "other")
+	})
+	plain, secure := httptest.NewServer(h), httptest.NewUnstartedServer(h)
+	defer plain.Close()
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	defer secure.Close()
+	for _, upstream := range []*httptest.Server{plain, secure} {
+		p := open(t, to(upstream.URL)).(*proxy)
+		if config := p.upstreams[0].tls; config != nil {
+			config.RootCAs = x509.NewCertPool()
+			config.RootCAs.AddCert(upstream.Certificate())
+		}
+		s := httptest.NewServer(catcher{p})
+		defer s.Close()
+		for _, path := range []string{"/", "/header", "/body", "/"} {
+			t.Run(upstream.URL[:5]+path, func(t *testing.T) {
+				ask(t, s, "GET", path, nil).want(t, 200, "firstother")
+			})
+		}
+	}
+}
+
+// TestGoneAmid proves that the upstream's connection ends with the client's when a part of the answer is there.
+func TestGoneAmid(t *testing.T) {
+	for name, header := range map[string]string{"with a length": "Content-Length: 9000", "events": "Content-Type: text/event-stream"} {
+		t.Run(name, func(t *testing.T) {
+			gone := make(chan struct{})
+			upstream := script(t, func(_ int, c net.Conn) {
+				b := bufio.NewReader(c)
+				if _, err := http.ReadRequest(b); err == nil {
+					say(c, "HTTP/1.1 200 OK\r\n%s\r\n\r\n%s", header, strings.Repeat("x", 8000))
+					drain(b)
+					close(gone)
+				}
+			})
+			s := front(t, to(upstream))
+			resp, err := s.Client().Get(s.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close() // net/http's client closes the connection then
+			<-gone
+		})
+	}
+}
+
+// TestDeadline proves that the end of the request's context ends the exchange, however soon it is.
+func TestDeadline(t *testing.T) {
+	upstream := script(t, func(_ int, c net.Conn) { drain(c) })
+	for _, d := range []time.Duration{time.Millisecond, soon + time.Millisecond} {
+		t.Run(d.String(), func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			w := httptest.NewRecorder()
+			catcher{open(t, to(upstream))}.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/", nil))
+			answer{w.Code, w.Header(), w.Body.String()}.want(t, 504, "deadline exceeded")
+		})
+	}
+}
+
+// TestHints proves that a 1xx response has the upstream's fields and no others, and leaves those of the response.
+func TestHints(t *testing.T) {
+	upstream := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", "</a>; rel=preload")
+		w.WriteHeader(103)
+		w.Header().Del("Link")
+		io.WriteString(w, "hello")
+	})
+	p := catcher{open(t, to(upstream))}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Outer", "1")
+		p.ServeHTTP(w, r)
+	}))
+	defer s.Close()
+	var hints []textproto.MIMEHeader
+	r, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+			hints = append(hints, h)
+			return nil
+		},
+	}), "GET", s.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := s.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if diff := cmp.Diff([]textproto.MIMEHeader{{"Link": {"</a>; rel=preload"}}}, hints); diff != "" {
+		t.Errorf("hints (-want +got):\n%s", diff)
+	}
+	if got := resp.Header; got.Get("X-Outer") != "1" || got["Link"] != nil {
+		t.Errorf("the response's header is %v; want X-Outer and no Link", got)
+	}
+}
+
+// TestUpgrade proves that what a client says before the protocol is switched isn't lost, that each side hears of the
+// other's end, and that only the protocol which was asked for is switched to.
+func TestUpgrade(t *testing.T) {
+	upstream := script(t, func(_ int, c net.Conn) {
+		b := bufio.NewReader(c)
+		r, err := http.ReadRequest(b)
+		if err != nil {
+			return
+		}
+		say(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: %s\r\nX-Path: %s\r\n\r\n", strings.TrimPrefix(r.URL.Path, "/"), r.URL.Path)
+		all, _ := io.ReadAll(b)
+		say(c, "%s", strings.ToUpper(string(all)))
+	})
+	s := front(t, to(upstream))
+	dial := func(t *testing.T, path string) (*net.TCPConn, *bufio.Reader) {
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		say(c, "GET %s HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: Echo\r\n\r\nearly, ", path)
+		return c.(*net.TCPConn), bufio.NewReader(c)
+	}
+	t.Run("through", func(t *testing.T) {
+		c, b := dial(t, "/echo")
+		resp, err := http.ReadResponse(b, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "echo" || resp.Header.Get("X-Path") != "/echo" {
+			t.Errorf("the answer is %d, %v", resp.StatusCode, resp.Header)
+		}
+		say(c, "late")
+		if err := c.CloseWrite(); err != nil {
+			t.Error(err)
+		}
+		if text, err := io.ReadAll(b); err != nil || string(text) != "EARLY, LATE" {
+			t.Errorf("what came back is %q, %v", text, err)
+		}
+	})
+	t.Run("another protocol", func(t *testing.T) {
+		_, b := dial(t, "/other")
+		resp, err := http.ReadResponse(b, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, resp.ContentLength))
+		answer{resp.StatusCode, resp.Header, string(text)}.want(t, 502, `the protocol "other"`)
+	})
+}
