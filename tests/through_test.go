@@ -34,6 +34,7 @@ stack:
   - request_id
   - access_log
   - metrics
+  - {use: trace, endpoint: "UPSTREAM"}
   - {use: real_ip, trusted: [127.0.0.1]}
   - errors
   - {use: headers, response: {set: {X-Through: everything}}}
