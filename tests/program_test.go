@@ -82,7 +82,8 @@ type server struct {
 type record map[string]any
 
 // copyStacks copies the stacks folder to a place where a test may change it, with the
-// servers on free ports, and returns it.
+// servers on free ports, and returns it. In a file the first address is 127.0.0.1:0, the second
+// 127.0.0.1:00, and so on.
 func copyStacks(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -94,7 +95,15 @@ func copyStacks(t testing.TB) string {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		edit(t, file, `"127\.0\.0\.1:\d+"`, `"127.0.0.1:0"`)
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		zeros := "" // one more for each address, since each must be another
+		replace(t, file, regexp.MustCompile(`"127\.0\.0\.1:\d+"`).ReplaceAllFunc(data, func([]byte) []byte {
+			zeros += "0"
+			return []byte(`"127.0.0.1:` + zeros + `"`)
+		}))
 	}
 	return dir
 }

@@ -13,17 +13,18 @@ import (
 // TestStacks checks, starts and asks every file in stacks/.
 func TestStacks(t *testing.T) {
 	asks := map[string]func(*testing.T, *server){
-		"webware.yaml":      askWebware,
-		"static.yaml":       askStatic,
-		"git.yaml":          askGit,
-		"front.yaml":        askFront,
-		"docs.yaml":         askDocs,
-		"php.yaml":          askPHP,
-		"behind-nginx.yaml": askBehindNginx,
-		"limits.yaml":       askLimits,
-		"proxy.yaml":        askProxy,
-		"reporters.yaml":    askReporters,
-		"hooks.yaml":        askHooks,
+		"webware.yaml":       askWebware,
+		"static.yaml":        askStatic,
+		"git.yaml":           askGit,
+		"front.yaml":         askFront,
+		"docs.yaml":          askDocs,
+		"php.yaml":           askPHP,
+		"behind-nginx.yaml":  askBehindNginx,
+		"behind-apache.yaml": askBehindApache,
+		"limits.yaml":        askLimits,
+		"proxy.yaml":         askProxy,
+		"reporters.yaml":     askReporters,
+		"hooks.yaml":         askHooks,
 	}
 	files, err := filepath.Glob("../stacks/*.yaml")
 	if err != nil || len(files) == 0 {

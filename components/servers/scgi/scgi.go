@@ -12,8 +12,8 @@
 //
 // The server is made for nginx, Apache (mod_proxy_scgi) and lighttpd (mod_scgi). SCGI is simpler than FastCGI, which the
 // fastcgi server speaks, and does less: every request has a connection of its own, and an answer that breaks off
-// can be told from a whole one only over TCP, or when it has a Content-Length. Where the front server speaks both,
-// prefer FastCGI.
+// can be told from a whole one only over TCP, or when it has a Content-Length. Apache takes no bodies of unknown length
+// for it. Where the front server speaks both, prefer FastCGI.
 //
 // # What the stack sees
 //
