@@ -63,6 +63,7 @@ const (
 	defSwitch    = "switch"
 	defServer    = "entry.server"
 	defStack     = "entry.stack"
+	defSlot      = "entry.slot"
 	defOverride  = "override"
 )
 
@@ -81,8 +82,9 @@ func (b *builder) file() object {
 			inAnyCase("true", "on", "yes", "false", "off", "no"),
 			ref(defExpansion),
 		)},
-		{defServer, b.entry("The server to run.", registry.KindServer)},
-		{defStack, b.entry("The middleware or app that stands here.", registry.KindMiddleware, registry.KindApp)},
+		{defServer, b.entry("The server to run.", true, registry.KindServer)},
+		{defStack, b.entry("The middleware or app that stands here.", true, registry.KindMiddleware, registry.KindApp)},
+		{defSlot, b.entry("The middleware or app that stands here, with what differs from the file that is extended.", false, registry.KindMiddleware, registry.KindApp)},
 		{defOverride, b.override()},
 	}
 	for _, d := range b.reg.All() {
@@ -103,8 +105,14 @@ func (b *builder) file() object {
 		{"title", "stack file"},
 		{"type", "object"},
 		{"properties", b.keys()},
-		{"required", []any{"servers", "stack"}},
 		{"additionalProperties", false},
+		// Whether servers must be there depends on what the file is for: one that is mounted needs none,
+		// and one that is included has urls alone.
+		{"anyOf", []any{object{{"required", []any{"stack"}}}, object{{"required", []any{"extends"}}}, object{{"required", []any{"urls"}}}}},
+		// What a file says of a slot of the file that it extends need not be all.
+		{"if", object{{"required", []any{"extends"}}}},
+		{"then", object{{"properties", object{{"stack", object{{"items", ref(defSlot)}}}}}}},
+		{"else", object{{"properties", object{{"stack", object{{"items", ref(defStack)}}}}}}},
 		{"definitions", defs},
 	}
 }
@@ -115,7 +123,12 @@ func (b *builder) keys() object {
 		"servers":   {{"type", "array"}, {"minItems", 1}, {"items", ref(defServer)}},
 		"deadlines": b.structure(registry.Describe[stackfile.Deadlines](), deadlineRows(), ""),
 		"vars":      {{"type", []any{"object", "null"}}},
-		"stack":     {{"type", "array"}, {"minItems", 1}, {"items", ref(defStack)}},
+		"stack":     {{"type", "array"}, {"minItems", 1}},
+		"extends":   {{"type", []any{"string", "null"}}},
+		"include": {
+			{"type", []any{"array", "string", "null"}},
+			{"items", object{{"type", "string"}, {"minLength", 1}}},
+		},
 		"urls": {
 			{"type", []any{"object", "null"}},
 			// The coarse form of a pattern: an upper case method, a host, and a path.
@@ -166,13 +179,13 @@ func when(d *registry.Definition, then ...any) object {
 	}
 }
 
-// entry is an element of servers or stack.
-func (b *builder) entry(about string, kinds ...registry.Kind) object {
+// entry is an element of servers or stack. Whole says that nothing else is said of it elsewhere.
+func (b *builder) entry(about string, whole bool, kinds ...registry.Kind) object {
 	all := b.of(kinds...)
 	var rules []any
 	for _, d := range all {
 		then := []any{ref(definition(d))}
-		if b.completion(d).schema != nil {
+		if whole && b.completion(d).schema != nil {
 			then = append(then, ref(definition(d)+".complete"))
 		}
 		rules = append(rules, when(d, then...))
@@ -194,7 +207,10 @@ func (b *builder) entry(about string, kinds ...registry.Kind) object {
 	if len(rules) > 0 {
 		settings = settings.set("allOf", rules)
 	}
-	return nameOr(settings, b.named(b.bare(all)), ref(defExpansion))
+	if whole {
+		all = b.bare(all)
+	}
+	return nameOr(settings, b.named(all), ref(defExpansion))
 }
 
 // nameOr is a map, or else something shorter. As an anyOf it would mean the same, but then an editor shows for a fault in

@@ -327,13 +327,13 @@ func (e *effects) missing(r *route, f *effect, p *planned, need string, example 
 		provides := slices.ContainsFunc(other.slot.def.Traits(other.slot.def.Default()).Provides, func(n environ.Name) bool { return n.Name() == need })
 		switch {
 		case provides && other.off:
-			e.problems.add(other.switched, where, "%s is off, but %s (line %d) needs its %s; switch it on, or %s off", other.slot.name, p.path, p.at.line, need, f.slot.name)
+			e.problems.add(other.switched, where, "%s is off, but %s (%s) needs its %s; switch it on, or %s off", other.slot.name, p.path, p.at.seenFrom(other.switched), need, f.slot.name)
 			return
 		case provides && other.instance != nil && other.instance.def != other.slot.def:
-			e.problems.add(other.instance.at, where, "%s stands in %s here, and does not provide the %s that %s (line %d) needs", other.instance.def.Name, other.slot.name, need, p.path, p.at.line)
+			e.problems.add(other.instance.at, where, "%s stands in %s here, and does not provide the %s that %s (%s) needs", other.instance.def.Name, other.slot.name, need, p.path, p.at.seenFrom(other.instance.at))
 			return
 		case provides && after:
-			e.problems.add(p.at, where, "%s needs the %s of %s (line %d), which stands further in; it must stand before", p.path, need, other.slot.name, other.slot.at.line)
+			e.problems.add(p.at, where, "%s needs the %s of %s (%s), which stands further in; it must stand before", p.path, need, other.slot.name, other.slot.at.seenFrom(p.at))
 			return
 		}
 	}
@@ -380,11 +380,11 @@ func (e *effects) conflict(area region, a, b int) (found bool) {
 			}
 			found = true
 			at, than := b, a
-			if first.at.line > second.at.line {
+			if first.at.compare(second.at) > 0 {
 				first, second, at, than = second, first, a, b
 			}
-			e.problems.add(second.at, []string{e.overrides[at].key}, "%s is %s here and %s%s for %q (line %d), and both match %s; an override for %q must say which",
-				second.name(), second.shown, first.other(second), first.shown, e.overrides[than].key, first.at.line, area.pattern.example(), area.pattern.String())
+			e.problems.add(second.at, []string{e.overrides[at].key}, "%s is %s here and %s%s for %q (%s), and both match %s; an override for %q must say which",
+				second.name(), second.shown, first.other(second), first.shown, e.overrides[than].key, first.at.seenFrom(second.at), area.pattern.example(), area.pattern.String())
 		}
 	}
 	return found
@@ -589,8 +589,8 @@ func (l *loader) calls(plan *Plan) {
 		}
 		plan.instances(func(p *planned, _ *effect) {
 			if p.def.Traits(p.cfg).Calls == registry.Blocking {
-				l.problems.add(p.at, []string{p.where}, "%s may wait, and the server %s (line %d) runs nothing that does; use another server, or another component here",
-					p.path, server.def.Name, server.at.line)
+				l.problems.add(p.at, []string{p.where}, "%s may wait, and the server %s (%s) runs nothing that does; use another server, or another component here",
+					p.path, server.def.Name, server.at.seenFrom(p.at))
 			}
 		})
 	}

@@ -42,7 +42,9 @@ func DefaultDeadlines() Deadlines {
 }
 
 // Keys are the keys of a stack file, in the order in which they are usually written.
-func Keys() []string { return []string{"servers", "deadlines", "vars", "stack", "urls"} }
+func Keys() []string {
+	return []string{"extends", "include", "servers", "deadlines", "vars", "stack", "urls"}
+}
 
 // Load reads and checks the stack file at path, which names components of reg. It
 // returns a plan, or [Problems]. The files and folders it returns in either case are those that
@@ -133,18 +135,8 @@ type slotOverride struct {
 }
 
 func (l *loader) load(ctx context.Context, top *node) *Plan {
-	for _, pair := range top.pairs {
-		if !slices.Contains(Keys(), pair.key) {
-			hint := didYouMean(pair.key, Keys())
-			l.guessed = append(l.guessed, hint)
-			if hint == "" && len(l.registry.Named(pair.key)) > 0 {
-				hint = "; components are entries of servers: and stack:"
-			}
-			if hint == "" {
-				hint = "; there is " + oneOf(Keys())
-			}
-			l.problems.add(pair.keyPos, nil, "unknown key %q%s", pair.key, hint)
-		}
+	if top = l.whole(top, Keys()); top == nil {
+		return nil
 	}
 	plan := &Plan{name: l.source.name, deadlines: DefaultDeadlines()}
 	l.deadlines(top.get("deadlines"), &plan.deadlines)
@@ -443,7 +435,6 @@ func (l *loader) urls(n *node) {
 		l.problems.add(n.pos, nil, "urls is %s; it must be a map of patterns such as /admin/:%s", n.is(), missingSpace(n))
 		return
 	}
-	same := make(map[string]*override)
 	for _, p := range n.pairs {
 		pat, err := parsePattern(p.key)
 		if err != nil {
@@ -452,11 +443,6 @@ func (l *loader) urls(n *node) {
 		}
 		mark(p.value, p.key)
 		o := &override{key: p.key, at: p.keyPos, pattern: pat}
-		if first := same[pat.language()]; first != nil {
-			l.problems.add(p.keyPos, nil, "the pattern %q matches the same URLs as %q on %s; write what differs under one of them", p.key, first.key, first.at.seenFrom(p.keyPos))
-			continue
-		}
-		same[pat.language()] = o
 		l.override(o, p.value)
 		l.overrides = append(l.overrides, o)
 	}
