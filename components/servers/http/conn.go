@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -9,12 +10,14 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/pires/go-proxyproto"
 )
 
 // listener makes a conn of each connection.
 type listener struct {
 	net.Listener
-	writeIdle time.Duration
+	*server
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -22,24 +25,65 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: inner, writeIdle: l.writeIdle, since: time.Now()}, nil
+	c := &conn{Conn: inner, server: l.server, writeIdle: l.cfg.WriteIdleTimeout, since: time.Now()}
+	if l.sendsHeader(inner.RemoteAddr().String()) {
+		// Nothing is read here: one slow sender would keep all others waiting.
+		c.header = proxyproto.NewConn(inner, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.SetReadHeaderTimeout(l.cfg.ReadHeaderTimeout))
+	}
+	return c, nil
 }
 
-// conn fails a write of which the peer takes nothing for writeIdle.
+// conn fails a write of which the peer takes nothing for writeIdle, and reads the PROXY header.
 //
 // The deadline sits here rather than around a ResponseWriter, so that it covers what
 // net/http sends after the handler returned, costs no allocation for a request, and
-// sendfile goes on working.
+// sendfile goes on working. Under TLS it is below that, where the bytes are those that are sent.
 type conn struct {
 	net.Conn
+	server    *server
+	header    *proxyproto.Conn // what reads the PROXY header and all that follows; nil when none is expected
+	begun     bool             // something was read
 	writeIdle time.Duration
 	since     time.Time    // when it was accepted
 	armed     atomic.Int64 // when the deadline was set, in nanoseconds after since; 0 if it isn't
 	foreign   atomic.Bool  // an app has set its own write deadline
+	stalled   atomic.Bool  // a write has failed for want of progress
 	hijacked  atomic.Bool  // it belongs to an app
 	busy      atomic.Bool  // the tally counts it
 	http2     atomic.Bool  // it had a request over HTTP/2
 }
+
+// Read reads what follows the PROXY header.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.begun {
+		return c.source().Read(p)
+	}
+	c.begun = true
+	n, err := c.source().Read(p)
+	switch {
+	case c.header != nil && c.header.ProxyHeader() == nil:
+		c.server.log.Debug("refused a connection that doesn't begin with a PROXY header", "peer", c.Conn.RemoteAddr().String(), "error", err)
+	case n > 0 && c.server.tls == nil && startsTLS(p[:n]):
+		c.server.log.Debug("refused a connection", "error", errTLS, "peer", c.RemoteAddr().String())
+		return 0, errTLS
+	}
+	return n, err
+}
+
+// source is what is read from.
+func (c *conn) source() net.Conn {
+	if c.header != nil {
+		return c.header
+	}
+	return c.Conn
+}
+
+// RemoteAddr is the address that the PROXY header tells, and otherwise the peer's. It waits for the
+// header.
+func (c *conn) RemoteAddr() net.Addr { return c.source().RemoteAddr() }
+
+// LocalAddr is the address that the visitor connected to, like RemoteAddr.
+func (c *conn) LocalAddr() net.Addr { return c.source().LocalAddr() }
 
 // arm gives the write that follows its time. A deadline that was set a short while
 // ago will do: on a busy connection most writes cost a look at the clock.
@@ -55,7 +99,11 @@ func (c *conn) arm() error {
 // again reports whether a write that ended with err made progress in its time, and may
 // have as much again.
 func (c *conn) again(n int64, err error) bool {
-	if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.unlimited() {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || c.unlimited() {
+		return false
+	}
+	if n == 0 {
+		c.stalled.Store(true)
 		return false
 	}
 	c.armed.Store(0)
@@ -65,6 +113,9 @@ func (c *conn) again(n int64, err error) bool {
 func (c *conn) unlimited() bool { return c.foreign.Load() || c.hijacked.Load() }
 
 func (c *conn) Write(p []byte) (written int, err error) {
+	if c.stalled.Load() {
+		return 0, os.ErrDeadlineExceeded // TLS would say goodbye, and wait for long
+	}
 	if c.unlimited() {
 		return c.Conn.Write(p)
 	}
@@ -106,7 +157,7 @@ func (c *conn) ReadFrom(src io.Reader) (written int64, err error) {
 }
 
 // WriteTo keeps the inner connection's own way of copying, for those that take it over.
-func (c *conn) WriteTo(dst io.Writer) (int64, error) { return io.Copy(dst, c.Conn) }
+func (c *conn) WriteTo(dst io.Writer) (int64, error) { return io.Copy(dst, c.source()) }
 
 // SetWriteDeadline takes an app's own deadline, until net/http lifts it after
 // the response.
@@ -139,10 +190,23 @@ func (c *conn) SyscallConn() (syscall.RawConn, error) {
 	return nil, errors.ErrUnsupported
 }
 
+// connOf returns the conn that net/http has, or that is below its TLS.
+func connOf(nc net.Conn) (*conn, bool) {
+	if encrypted, ok := nc.(*tls.Conn); ok {
+		nc = encrypted.NetConn()
+	}
+	c, ok := nc.(*conn)
+	return c, ok
+}
+
 type connKey struct{}
 
 // remember lets the limiter find the connection of a request. It is the server's
 // ConnContext.
 func remember(ctx context.Context, nc net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, nc)
+	c, ok := connOf(nc)
+	if !ok {
+		return ctx
+	}
+	return context.WithValue(ctx, connKey{}, c)
 }

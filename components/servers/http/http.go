@@ -1,7 +1,51 @@
-// Package http accepts HTTP/1.1 and HTTP/2 requests, over TCP or a unix socket.
+// Package http accepts HTTP/1.1 and HTTP/2 requests, over TCP or a unix socket, with TLS or without.
 //
 //	servers:
 //	  - {use: http, listen: "127.0.0.1:8080"}
+//
+// A public site, where those who come without TLS are sent to https:
+//
+//	servers:
+//	  - {use: http, listen: ":80"}
+//	  - use: http
+//	    listen: ":443"
+//	    tls: {certificate: etc/tls/fullchain.pem, key: etc/tls/privkey.pem}
+//	stack:
+//	  - errors
+//	  - https
+//	  - finder
+//
+// A server with several addresses is the same on each. One that is added to the file, or taken away, while
+// stackd runs is opened or closed; the others aren't touched.
+//
+// # TLS
+//
+// TLS 1.2 and 1.3 are spoken, 1.2 only with forward secrecy, and in 1.3 with a key exchange that withstands quantum
+// computers (X25519MLKEM768) when the client knows it. Session tickets are renewed daily, and die with the server.
+//
+// When a file of the certificates changes, a server with the new ones takes the place of the old: from
+// then on they are what clients get, while requests under way are finished with the old. Files that don't fit
+// together, as when only the certificate has been renewed yet, are refused and the old ones stay; it is tried again at the
+// next change. That a certificate has expired, or that everybody can read the key, is logged as
+// a warning.
+//
+// A client that speaks HTTP where TLS is spoken gets a 400 that says so. One that speaks TLS where HTTP is spoken
+// gets a 400, too, as well as it will understand it.
+//
+// # Behind a load balancer
+//
+// One that passes bytes on without looking into them hides the visitor's address, and tells of it in a PROXY header before all
+// else, in version 1 (text) or 2 (binary), before TLS. With proxy_protocol those that it lists must
+// send one, whole within read_header_timeout, and it is believed: the address in it is the visitor's for all that
+// follows. A connection that the load balancer makes for itself, to see whether the server is well (LOCAL, or
+// UNKNOWN in version 1), counts as what it is. A header of more than 4 KiB, one in pieces in version 1, or none closes the
+// connection.
+//
+// A client that isn't listed can't forge its address: its PROXY header is no HTTP, and answered with 400. Without one
+// it is served as itself, so a server that only the load balancer should reach must listen where only that
+// can.
+//
+// A proxy that speaks HTTP tells of the visitor in fields instead, which the middleware real_ip looks at.
 //
 // # Limits
 //
@@ -10,7 +54,8 @@
 // as long as something moves.
 //
 //   - A header which isn't complete within read_header_timeout closes the connection, and
-//     one longer than max_header is answered with 431.
+//     one longer than max_header is answered with 431. A TLS handshake, and a PROXY header, have as long
+//     again.
 //   - A body announced longer than max_body is answered with 413 before the stack runs. One
 //     that turns out longer fails, with a [net/http.MaxBytesError], at the read that crosses
 //     the limit.
@@ -31,13 +76,13 @@
 // Requests that can't be understood in only one way are answered with 400 or 501 and
 // the connection is closed: a malformed request line or header field, control characters
 // in one, two different lengths, an unknown transfer coding. Where a request has both a
-// length and the chunked coding, the coding counts (RFC 9112, 6.3).
+// length and the chunked coding, the coding counts (RFC 9112, 6.3): a proxy in front must not pass on both.
 //
 // # HTTP/2
 //
-// The server speaks HTTP/2 without TLS to clients that begin with it ("prior knowledge",
+// Over TLS clients choose it (ALPN). Without TLS the server speaks it to clients that begin with it ("prior knowledge",
 // RFC 9113, 3.3), as proxies do; there is no upgrade from HTTP/1.1. It is switched off
-// with h2c.
+// with h2c, which has no meaning under TLS.
 //
 // # Ending
 //
@@ -48,6 +93,7 @@ package http
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log"
 	"log/slog"
@@ -68,6 +114,7 @@ var Component = registry.Server[Config]{
 	Default: Config{
 		Listen:            []registry.Address{"127.0.0.1:8080"},
 		Mode:              "0660",
+		TLS:               encryption{MinVersion: "1.2", ClientCertificate: "required"},
 		H2C:               true,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -91,6 +138,13 @@ type Config struct {
 	// H2C says whether HTTP/2 without TLS is spoken to clients that begin with it. HTTP/1.1
 	// is always spoken.
 	H2C bool `yaml:"h2c"`
+	// TLS has the server speak it, and nothing else, on all of its addresses. HTTP/2 and HTTP/1.1 are
+	// both spoken over it, as the client chooses.
+	TLS encryption `yaml:"tls"`
+	// ProxyProtocol are the load balancers that begin each connection with a PROXY header, which tells the visitor's
+	// address: their addresses or networks, such as 10.0.0.0/8, and the word unix for those that
+	// connect to a unix socket. They must send it; all others must not.
+	ProxyProtocol []registry.Network `yaml:"proxy_protocol"`
 	// ReadHeaderTimeout is how long a client may take to send the header of a request.
 	// It is what ends clients that send a byte now and then to hold connections.
 	ReadHeaderTimeout time.Duration `yaml:"read_header_timeout" validate:"min=1ms"`
@@ -123,7 +177,11 @@ func (c Config) Validate() error {
 }
 
 func build(env *registry.Env, cfg Config) (registry.ServeFunc, error) {
-	s := &server{cfg: cfg, log: env.Logger()}
+	encrypted, err := cfg.TLS.open(env)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{cfg: cfg, log: env.Logger(), tls: encrypted, sendsHeader: registry.Clients(cfg.ProxyProtocol)}
 	return s.serve, nil
 }
 
@@ -131,16 +189,21 @@ func build(env *registry.Env, cfg Config) (registry.ServeFunc, error) {
 type server struct {
 	cfg Config
 	log *slog.Logger
+	tls *tls.Config // nil without TLS
+	// sendsHeader says of whom a PROXY header is expected, and believed.
+	sendsHeader func(remoteAddr string) bool
 }
 
 func (s *server) serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	var speaks http.Protocols
 	speaks.SetHTTP1(true)
-	speaks.SetUnencryptedHTTP2(s.cfg.H2C)
+	speaks.SetUnencryptedHTTP2(s.cfg.H2C && s.tls == nil)
+	speaks.SetHTTP2(s.tls != nil)
 	t := newTally()
 	srv := &http.Server{
 		Handler:           &limiter{next: h, tally: t, maxBody: int64(s.cfg.MaxBody), bodyIdle: s.cfg.BodyIdleTimeout, writeIdle: s.cfg.WriteIdleTimeout},
 		Protocols:         &speaks,
+		TLSConfig:         s.tls,
 		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout,
 		IdleTimeout:       s.cfg.IdleTimeout,
 		MaxHeaderBytes:    int(s.cfg.MaxHeader),
@@ -149,14 +212,20 @@ func (s *server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 		ErrorLog:          log.New(lines{s.log}, "", 0),
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(&listener{Listener: l, writeIdle: s.cfg.WriteIdleTimeout}) }()
+	go func() {
+		if l := (&listener{l, s}); s.tls != nil {
+			served <- srv.ServeTLS(l, "", "")
+		} else {
+			served <- srv.Serve(l)
+		}
+	}()
 	var err error
 	select {
 	case err = <-served:
 	case <-ctx.Done():
+		srv.SetKeepAlivesEnabled(false)
 		_ = l.Close() // Serve says what came of it
 		if err = <-served; errors.Is(err, net.ErrClosed) {
-			srv.SetKeepAlivesEnabled(false)
 			// These waits have no deadline: whoever called serve cuts the connections that take
 			// too long.
 			t.wait()

@@ -21,7 +21,7 @@ func newTally() *tally { return &tally{none: make(chan struct{}, 1)} }
 
 // follow is the server's ConnState.
 func (t *tally) follow(nc net.Conn, state http.ConnState) {
-	c, ok := nc.(*conn)
+	c, ok := connOf(nc)
 	if !ok {
 		return
 	}
