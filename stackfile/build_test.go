@@ -132,7 +132,7 @@ func mustBuild(t *testing.T, reg *registry.Registry, file string, prev *Stack) *
 	return s
 }
 
-func expect(t *testing.T, l *ledger, want ...string) {
+func expectLog(t *testing.T, l *ledger, want ...string) {
 	t.Helper()
 	if diff := cmp.Diff(want, l.take(), cmp.Transformer("none", func(s []string) []string { return append([]string{}, s...) })); diff != "" {
 		t.Fatalf("what was opened and closed: -want +got:\n%s", diff)
@@ -156,10 +156,10 @@ func TestInstancesAreShared(t *testing.T) {
   /z/: {noted: {name: d}}
 `)
 	s := mustBuild(t, reg, file, nil)
-	expect(t, l, "open store one", "open noted a on one", "open noted b", "open noted c", "open noted d on one", "open server s")
+	expectLog(t, l, "open store one", "open noted a on one", "open noted b", "open noted c", "open noted d on one", "open server s")
 	s.Close()
 	s.Close()
-	expect(t, l, "close server s", "close noted d on one", "close noted c", "close noted b", "close noted a on one", "close store one")
+	expectLog(t, l, "close server s", "close noted d on one", "close noted c", "close noted b", "close noted a on one", "close store one")
 }
 
 func TestInstancesAreCarriedOver(t *testing.T) {
@@ -171,13 +171,13 @@ func TestInstancesAreCarriedOver(t *testing.T) {
 
 	write(t, file, notedStack)
 	first := mustBuild(t, reg, file, nil)
-	expect(t, l, "open store one", "open noted a on one", "open noted b", "open server s")
+	expectLog(t, l, "open store one", "open noted a on one", "open noted b", "open server s")
 
 	write(t, file, strings.Replace(notedStack, "name: b", "name: b2, file: users", 1))
 	second := mustBuild(t, reg, file, first)
-	expect(t, l, "open noted b2")
+	expectLog(t, l, "open noted b2")
 	first.Close()
-	expect(t, l, "close noted b")
+	expectLog(t, l, "close noted b")
 	if carried, all := second.Carried(); carried != 4 || all != 5 {
 		t.Errorf("carried over %d of %d, want 4 of 5", carried, all)
 	}
@@ -186,27 +186,27 @@ func TestInstancesAreCarriedOver(t *testing.T) {
 	}
 
 	third := mustBuild(t, reg, file, second)
-	expect(t, l)
+	expectLog(t, l)
 	second.Close()
-	expect(t, l)
+	expectLog(t, l)
 
 	write(t, filepath.Join(dir, "users"), "ann\nbob")
 	if got := third.Depends(); !slices.Equal(got, []string{filepath.Join(dir, "users")}) {
 		t.Errorf("the stack depends on %q", got)
 	}
 	fourth := mustBuild(t, reg, file, third)
-	expect(t, l, "open noted b2")
+	expectLog(t, l, "open noted b2")
 	third.Close()
-	expect(t, l, "close noted b2")
+	expectLog(t, l, "close noted b2")
 
 	// What a changed store is under is built anew, too.
 	write(t, file, strings.Replace(notedStack, "name: one", "name: two", 1))
 	fifth := mustBuild(t, reg, file, fourth)
-	expect(t, l, "open store two", "open noted a on two", "open noted b")
+	expectLog(t, l, "open store two", "open noted a on two", "open noted b")
 	fourth.Close()
-	expect(t, l, "close noted b2", "close noted a on one", "close store one")
+	expectLog(t, l, "close noted b2", "close noted a on one", "close store one")
 	fifth.Close()
-	expect(t, l, "close server s", "close noted b", "close noted a on two", "close store two")
+	expectLog(t, l, "close server s", "close noted b", "close noted a on two", "close store two")
 }
 
 func TestFailedBuildClosesOnlyWhatIsNew(t *testing.T) {
@@ -222,9 +222,9 @@ func TestFailedBuildClosesOnlyWhatIsNew(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("the error is %v, want %s", err, want)
 	}
-	expect(t, l, "open noted a2 on one", "open noted b", "close noted b", "close noted a2 on one")
+	expectLog(t, l, "open noted a2 on one", "open noted b", "close noted b", "close noted a2 on one")
 	first.Close()
-	expect(t, l, "close server s", "close noted b", "close noted a on one", "close store one")
+	expectLog(t, l, "close server s", "close noted b", "close noted a on one", "close store one")
 }
 
 func TestBuildDeadline(t *testing.T) {

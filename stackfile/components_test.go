@@ -8,6 +8,7 @@ import (
 
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/environ"
+	"github.com/stackd/stackd/registry/expect"
 	"github.com/stackd/stackd/registry/failure"
 	"github.com/stackd/stackd/registry/session"
 )
@@ -20,6 +21,13 @@ type noSettings struct{}
 type catchConfig struct {
 	Show  string `yaml:"show" validate:"oneof=never loopback"`
 	Lines int    `yaml:"lines" validate:"min=0,max=50"`
+}
+
+func (c catchConfig) Warnings(site registry.Site) []registry.Warning {
+	if c.Show == "never" || !site.Public {
+		return nil
+	}
+	return []registry.Warning{{Concern: registry.Exposed, Setting: "show", Problem: "is " + c.Show + "; it should be never where others can reach the server"}}
 }
 
 type cookieConfig struct {
@@ -40,9 +48,36 @@ func (c sessionConfig) Validate() error {
 	return nil
 }
 
+func (c sessionConfig) Warnings(site registry.Site) []registry.Warning {
+	if c.Cookie.Secure || !site.Clear {
+		return nil
+	}
+	return []registry.Warning{{Concern: registry.Clear, Setting: "cookie.secure", Problem: "is false; it should be true"}}
+}
+
+type guardConfig struct {
+	Users registry.Path `yaml:"users"`
+	Weak  bool          `yaml:"unsafe_passwords"`
+}
+
+func (c guardConfig) Warnings(registry.Site) []registry.Warning {
+	if !c.Weak {
+		return nil
+	}
+	return []registry.Warning{{Concern: registry.Unsafe, Setting: "unsafe_passwords", Problem: "is true, so that short passwords will do; it should be false"}}
+}
+
+func (c guardConfig) Expects() []expect.Expectation {
+	return []expect.Expectation{expect.File("users", string(c.Users)), expect.Private("users", string(c.Users))}
+}
+
 type fileStoreConfig struct {
 	Path     registry.Path   `yaml:"path" validate:"required"`
 	Password registry.Secret `yaml:"password"`
+}
+
+func (c siteConfig) Expects() []expect.Expectation {
+	return []expect.Expectation{expect.Folder("root", string(c.Root))}
 }
 
 type siteConfig struct {
@@ -99,6 +134,7 @@ func corpus() []registry.Declaration {
 				})
 			}, nil
 		}},
+		registry.Middleware[guardConfig]{Name: "guard", Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking, Uses: []environ.Name{failure.Key}, Guards: true}, Build: func(*registry.Env, guardConfig) (registry.Wrap, error) { return wrap, nil }},
 		registry.Middleware[noSettings]{Name: "twin", Traits: safe, Build: func(*registry.Env, noSettings) (registry.Wrap, error) { return wrap, nil }},
 		registry.Store[noSettings]{Name: "twin", Traits: safe, Build: func(*registry.Env, noSettings) (session.Store, error) { return nothingStored{}, nil }},
 		registry.Store[noSettings]{Name: "memory", Traits: single, Build: func(*registry.Env, noSettings) (session.Store, error) { return nothingStored{}, nil }},

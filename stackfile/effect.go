@@ -327,13 +327,13 @@ func (e *effects) missing(r *route, f *effect, p *planned, need string, example 
 		provides := slices.ContainsFunc(other.slot.def.Traits(other.slot.def.Default()).Provides, func(n environ.Name) bool { return n.Name() == need })
 		switch {
 		case provides && other.off:
-			e.problems.add(other.switched, where, "%s is off, but %s (%s) needs its %s; switch it on, or %s off", other.slot.name, p.path, p.at.seenFrom(other.switched), need, f.slot.name)
+			e.problems.report(ruleNeeds, other.switched, where, "%s is off, but %s (%s) needs its %s; switch it on, or %s off", other.slot.name, p.path, p.at.seenFrom(other.switched), need, f.slot.name)
 			return
 		case provides && other.instance != nil && other.instance.def != other.slot.def:
-			e.problems.add(other.instance.at, where, "%s stands in %s here, and does not provide the %s that %s (%s) needs", other.instance.def.Name, other.slot.name, need, p.path, p.at.seenFrom(other.instance.at))
+			e.problems.report(ruleNeeds, other.instance.at, where, "%s stands in %s here, and does not provide the %s that %s (%s) needs", other.instance.def.Name, other.slot.name, need, p.path, p.at.seenFrom(other.instance.at))
 			return
 		case provides && after:
-			e.problems.add(p.at, where, "%s needs the %s of %s (%s), which stands further in; it must stand before", p.path, need, other.slot.name, other.slot.at.seenFrom(p.at))
+			e.problems.report(ruleNeeds, p.at, where, "%s needs the %s of %s (%s), which stands further in; it must stand before", p.path, need, other.slot.name, other.slot.at.seenFrom(p.at))
 			return
 		}
 	}
@@ -347,7 +347,7 @@ func (e *effects) missing(r *route, f *effect, p *planned, need string, example 
 	if len(providers) > 0 {
 		hint = "; put " + oneOf(providers) + " before it"
 	}
-	e.problems.add(p.at, where, "%s needs the %s, which nothing before it provides%s", p.path, need, hint)
+	e.problems.report(ruleNeeds, p.at, where, "%s needs the %s, which nothing before it provides%s", p.path, need, hint)
 }
 
 // walk calls f for p and all that it refers to, the inner ones first.
@@ -383,7 +383,7 @@ func (e *effects) conflict(area region, a, b int) (found bool) {
 			if first.at.compare(second.at) > 0 {
 				first, second, at, than = second, first, a, b
 			}
-			e.problems.add(second.at, []string{e.overrides[at].key}, "%s is %s here and %s%s for %q (%s), and both match %s; an override for %q must say which",
+			e.problems.report(ruleConflict, second.at, []string{e.overrides[at].key}, "%s is %s here and %s%s for %q (%s), and both match %s; an override for %q must say which",
 				second.name(), second.shown, first.other(second), first.shown, e.overrides[than].key, first.at.seenFrom(second.at), area.pattern.example(), area.pattern.String())
 		}
 	}
@@ -589,7 +589,7 @@ func (l *loader) calls(plan *Plan) {
 		}
 		plan.instances(func(p *planned, _ *effect) {
 			if p.def.Traits(p.cfg).Calls == registry.Blocking {
-				l.problems.add(p.at, []string{p.where}, "%s may wait, and the server %s (%s) runs nothing that does; use another server, or another component here",
+				l.problems.report(ruleBlocking, p.at, []string{p.where}, "%s may wait, and the server %s (%s) runs nothing that does; use another server, or another component here",
 					p.path, server.def.Name, server.at.seenFrom(p.at))
 			}
 		})
@@ -615,6 +615,6 @@ func (l *loader) processes(plan *Plan) {
 		if len(others) > 0 {
 			hint = "; use " + oneOf(others)
 		}
-		l.problems.add(p.at, []string{p.where, p.path}, "%s %q keeps its state in one process, but %d are asked for%s", p.def.Kind, p.def.Name, l.options.Processes, hint)
+		l.problems.report(ruleSingleProcess, p.at, []string{p.where, p.path}, "%s %q keeps its state in one process, but %d are asked for%s", p.def.Kind, p.def.Name, l.options.Processes, hint)
 	})
 }

@@ -15,6 +15,10 @@ type library struct {
 	known map[string]*document
 	// values counts those of all files together, aliases written out.
 	values int
+	// given is the content of the first file, if it isn't to be read.
+	given []byte
+	// comments are those that allow warnings.
+	comments []*allowance
 }
 
 // document is a file that was read.
@@ -38,14 +42,18 @@ func (l *library) open(name, path, must string) (*document, error) {
 		return known, nil
 	}
 	l.note(path)
-	data, err := read(path)
-	if err != nil {
-		return nil, plainError(err)
+	data := l.given
+	if data == nil || len(l.known) > 0 {
+		var err error
+		if data, err = read(path); err != nil {
+			return nil, plainError(err)
+		}
 	}
 	d := &document{source: &source{name: name, dir: filepath.Dir(path), main: len(l.known) == 0}}
 	l.known[path] = d
 	p := &parser{source: d.source, expander: &expander{dir: d.source.dir, env: l.env, note: l.note}, problems: l.problems, count: &l.values, must: must}
 	d.top = p.parse(data)
+	l.comments = append(l.comments, d.source.allowances(l.problems)...)
 	return d, nil
 }
 

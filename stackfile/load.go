@@ -21,6 +21,12 @@ type Options struct {
 	Processes int
 	// Env looks up environment variables; nil means those of this process.
 	Env func(name string) (string, bool)
+	// Purpose says in a few words what a component is for, to those who inspect the stack while it runs;
+	// nil says nothing.
+	Purpose func(*registry.Definition) string
+	// Content, if it isn't nil, is taken for what the stack file has in it, which isn't read then. Its
+	// path still says what it is called, and what paths in it are relative to.
+	Content []byte
 }
 
 // Deadlines bound the stages of a server's life. They are the stack file's deadlines:.
@@ -51,6 +57,18 @@ func Keys() []string {
 // the outcome depended on, absolute, the stack file first: when one of them
 // changes, a new Load may tell something else.
 func Load(ctx context.Context, reg *registry.Registry, path string, o Options) (plan *Plan, dependsOn []string, err error) {
+	plan, _, files, ps := load(ctx, reg, path, o)
+	if err := ps.err(); err != nil {
+		return nil, files.names, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, files.names, fmt.Errorf("%s: the load was given up: %w", path, context.Cause(ctx))
+	}
+	return plan, files.names, nil
+}
+
+// load is Load, with all that it knows.
+func load(ctx context.Context, reg *registry.Registry, path string, o Options) (*Plan, *loader, *library, *problems) {
 	name := path
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
@@ -59,23 +77,18 @@ func Load(ctx context.Context, reg *registry.Registry, path string, o Options) (
 		o.Env = os.LookupEnv
 	}
 	ps := &problems{secrets: secretsOf(reg)}
-	files := &library{env: o.Env, problems: ps, known: make(map[string]*document)}
+	files := &library{env: o.Env, problems: ps, known: make(map[string]*document), given: o.Content}
 	d, err := files.open(name, path, "servers: and stack:")
 	if err != nil {
 		ps.add(pos{source: &source{name: name, main: true}, line: 1, column: 1}, nil, "the stack file can't be read: %s", err)
-		return nil, files.names, ps.err()
+		return nil, nil, files, ps
 	}
-	if d.top != nil {
-		l := &loader{registry: reg, options: o, files: files, source: d.source, merger: merger{registry: reg}, problems: ps}
-		plan = l.load(ctx, d.top)
+	if d.top == nil {
+		return nil, nil, files, ps
 	}
-	if err := ps.err(); err != nil {
-		return nil, files.names, err
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, files.names, fmt.Errorf("%s: the load was given up: %w", name, context.Cause(ctx))
-	}
-	return plan, files.names, nil
+	l := &loader{registry: reg, options: o, files: files, source: d.source, merger: merger{registry: reg}, problems: ps}
+	plan := l.load(ctx, d.top)
+	return plan, l, files, ps
 }
 
 // loader is the load of one stack.

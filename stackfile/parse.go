@@ -33,6 +33,8 @@ type source struct {
 	// main says that it is the stack file that was asked for, and none that it is made of.
 	main  bool
 	lines []string
+	// quoted are the lines on which [allowMark] is part of a text, and no comment.
+	quoted map[int]bool
 }
 
 // compare orders files: the main one first, then by name.
@@ -95,8 +97,10 @@ type node struct {
 	// where is the override that the node was written in, as its key says; empty in
 	// the rest of the file.
 	where string
-	// text and tag are a scalar's; the tag is YAML's, such as "!!int".
+	// text and tag are a scalar's; the tag is YAML's, such as "!!int". Expanded says that the text
+	// stands elsewhere, and a reference such as ${env:NAME} in the file.
 	text, tag string
+	expanded  bool
 	// pairs are a mapping's, in the order written; items a list's.
 	pairs []pair
 	items []*node
@@ -497,6 +501,7 @@ func (p *parser) pairs(n *node, y *yaml.Node, depth int) {
 // scalar fills n from a scalar, expanded.
 func (p *parser) scalar(n *node, y *yaml.Node) *node {
 	n.text, n.tag = y.Value, y.ShortTag()
+	p.source.quotes(y)
 	if !strings.Contains(y.Value, "$") {
 		return n
 	}
@@ -505,7 +510,7 @@ func (p *parser) scalar(n *node, y *yaml.Node) *node {
 		p.problems.add(n.pos, nil, "%s", err)
 		return n.broken()
 	}
-	n.text = text
+	n.text, n.expanded = text, strings.Contains(y.Value, "${")
 	if y.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
 		// What was written plain means what its text means: a number, true, a text. But an
 		// empty value is an empty text, and not the null that restores a default.

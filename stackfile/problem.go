@@ -14,6 +14,9 @@ type Problem struct {
 	// characters.
 	File         string
 	Line, Column int
+	// Rule is the id of the [Rule] that is broken, and Severity says what that means.
+	Rule     string
+	Severity Severity
 	// Text says where in the stack it is, what is and what must be.
 	Text string
 	// Source is the line, to be shown with a mark under the column. Secrets are redacted.
@@ -24,8 +27,12 @@ type Problem struct {
 	from *source
 }
 
-// String returns the problem on one line: "stack.yaml:14:7: /api/: …".
+// String returns the problem on one line: "stack.yaml:14:7: /api/: …". A warning says that it is
+// one, and by which rule.
 func (p Problem) String() string {
+	if p.Severity == Warning {
+		return fmt.Sprintf("%s:%d:%d: warning: %s [%s]", p.File, p.Line, p.Column, p.Text, p.Rule)
+	}
 	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Text)
 }
 
@@ -124,9 +131,14 @@ const maxProblems = 1000
 // longestArg is longer than anything in a problem but what the user wrote.
 const longestArg = 1000
 
-// add notes a fault at a place, once. Where is where in the stack it is, outermost
-// first; empty parts are left out.
+// add notes something that is written wrong.
 func (ps *problems) add(at pos, where []string, format string, args ...any) {
+	ps.report(ruleInvalid, at, where, format, args...)
+}
+
+// report notes at a place, once, that a rule is broken. Where is where in the stack it is, outermost
+// first; empty parts are left out.
+func (ps *problems) report(rule string, at pos, where []string, format string, args ...any) {
 	var b strings.Builder
 	for _, part := range where {
 		if part != "" {
@@ -139,7 +151,7 @@ func (ps *problems) add(at pos, where []string, format string, args ...any) {
 		}
 	}
 	fmt.Fprintf(&b, format, args...)
-	p := Problem{File: at.source.name, Line: at.line, Column: at.column, Text: strings.Map(harmless, b.String()), Source: at.source.line(at.line), mark: at.column, from: at.source}
+	p := Problem{File: at.source.name, Line: at.line, Column: at.column, Rule: rule, Severity: severityOf(rule), Text: strings.Map(harmless, b.String()), Source: at.source.line(at.line), mark: at.column, from: at.source}
 	if ps.seen[p] {
 		return
 	}

@@ -1,0 +1,104 @@
+package stackfile
+
+import (
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// allowMark begins a comment that allows a warning: "# stackd:allow ID reason".
+const allowMark = "stackd:allow"
+
+// allowance is such a comment.
+type allowance struct {
+	at pos
+	// line is the one whose warnings it allows: its own, or the next if it stands alone on its own.
+	line int
+	rule string
+	used bool
+}
+
+// quotes notes where a text has the mark of an allowance in it.
+func (s *source) quotes(y *yaml.Node) {
+	left := strings.Count(y.Value, allowMark)
+	for line := y.Line; left > 0 && line <= len(s.lines); line++ {
+		if n := strings.Count(s.lines[line-1], allowMark); n > 0 {
+			if s.quoted == nil {
+				s.quoted = make(map[int]bool)
+			}
+			s.quoted[line] = true
+			left -= n
+		}
+	}
+}
+
+// allowances returns those of a file. One without a reason is a problem.
+func (s *source) allowances(ps *problems) []*allowance {
+	var found []*allowance
+	for i, line := range s.lines {
+		before, after, ok := strings.Cut(line, allowMark)
+		head := strings.TrimRight(before, " \t")
+		code, isComment := strings.CutSuffix(head, "#")
+		if !ok || !isComment || s.quoted[i+1] || code != "" && !strings.HasSuffix(code, " ") && !strings.HasSuffix(code, "\t") {
+			continue
+		}
+		a := &allowance{at: s.at(i+1, len([]rune(code))+1), line: i + 1}
+		id, reason, _ := strings.Cut(strings.TrimSpace(after), " ")
+		a.rule = id
+		switch {
+		case id == "":
+			ps.report(ruleAllowReason, a.at, nil, "the comment allows nothing; it must be like # stackd:allow %s and the reason", ruleOrder)
+			continue
+		case strings.TrimSpace(reason) == "":
+			ps.report(ruleAllowReason, a.at, nil, "the comment says no reason; it must be like # stackd:allow %s and the reason", id)
+			continue
+		}
+		if strings.TrimSpace(code) == "" {
+			a.line = s.nextCode(i + 1)
+		}
+		found = append(found, a)
+	}
+	return found
+}
+
+// nextCode returns the number of the line after the comments that begin below line n.
+func (s *source) nextCode(n int) int {
+	n++
+	for strings.HasPrefix(strings.TrimLeft(s.line(n), " \t"), "#") {
+		n++
+	}
+	return n
+}
+
+// allow takes out of the problems the warnings that comments allow. It warns of those which
+// allow nothing, unless not all rules were asked.
+func (ps *problems) allow(comments []*allowance, asked func(rule string) bool) {
+	ps.list = slices.DeleteFunc(ps.list, func(p Problem) bool {
+		allowed := false
+		for _, a := range comments {
+			if p.Severity == Warning && a.rule == p.Rule && a.at.source == p.from && a.line == p.Line {
+				a.used, allowed = true, true
+			}
+		}
+		return allowed
+	})
+	for _, a := range comments {
+		all := Rules()
+		i := slices.IndexFunc(all, func(r Rule) bool { return r.ID == a.rule })
+		switch {
+		case i < 0:
+			var ids []string
+			for _, r := range all {
+				if r.Severity == Warning {
+					ids = append(ids, r.ID)
+				}
+			}
+			ps.report(ruleAllowUnused, a.at, nil, "there is no rule %q%s", a.rule, didYouMean(a.rule, ids))
+		case all[i].Severity == Error:
+			ps.report(ruleAllowUnused, a.at, nil, "a comment can't allow %s, which is an error", a.rule)
+		case !a.used && asked(a.rule):
+			ps.report(ruleAllowUnused, a.at, nil, "the comment allows %s, which nothing on line %d calls for; take it out", a.rule, a.line)
+		}
+	}
+}

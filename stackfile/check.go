@@ -1,0 +1,540 @@
+package stackfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/stackd/stackd/registry"
+)
+
+// Check is [Load] for somebody who wants to be told everything. It returns the problems that Load
+// does, and beside them the warnings that no comment allows; none for a stack that is as it should
+// be.
+//
+// With environment it also looks at the machine that it runs on: whether folders are there, upstreams
+// answer, and addresses are free. It takes no longer than [EnvironmentTimeout] for that. Without, it is as pure as
+// Load.
+func Check(ctx context.Context, reg *registry.Registry, path string, o Options, environment bool) (Problems, error) {
+	plan, l, files, ps := load(ctx, reg, path, o)
+	faulty := len(ps.list) > 0
+	if plan != nil && plan.none != nil {
+		c := newLinter(plan, l, ps)
+		c.warn(ctx, faulty)
+		if environment {
+			c.environment(ctx)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("%s: the check was given up: %w", path, context.Cause(ctx))
+	}
+	ps.allow(files.comments, func(rule string) bool {
+		return !faulty && (environment || rule != ruleEnvironment && rule != ruleReadable)
+	})
+	found, _ := errors.AsType[Problems](ps.err())
+	return found, nil
+}
+
+// linter looks at what a load came to for what is legal and hardly wanted.
+type linter struct {
+	*effects
+	plan  *Plan
+	found *problems
+	site  registry.Site
+	// public says which server others may reach.
+	public string
+	// word is a segment, a label and a method that no pattern names, and deepest how many segments
+	// the longest pattern has.
+	word    string
+	deepest int
+	// setsOf are, for each override, the sets of those that apply together with it.
+	setsOf [][][]int
+}
+
+// newLinter returns the linter of a plan, which adds what it finds to ps.
+func newLinter(plan *Plan, l *loader, ps *problems) *linter {
+	// What it tries out is nobody's problem.
+	e := &effects{loader: l, memo: make(map[string]*effect), memoVar: make(map[string]*node), leaves: make(map[int][]leaf), decoder: &decoder{
+		registry: l.registry, problems: &problems{}, dir: l.source.dir, slots: l.slotWith,
+	}}
+	e.prepare(plan.patterns, plan.areas)
+	c := &linter{effects: e, plan: plan, found: ps, word: "X"}
+	for keys := strings.ToUpper(strings.Join(plan.keys, " ")); strings.Contains(keys, c.word); {
+		c.word += "X"
+	}
+	for _, p := range plan.patterns {
+		c.deepest = max(c.deepest, len(p.segments))
+	}
+	for _, s := range plan.servers {
+		site, listens := siteOf(s)
+		if site.Public && !c.site.Public {
+			c.public = fmt.Sprintf("%s listens on %s", s.path, listens)
+		}
+		c.site.Public = c.site.Public || site.Public
+		c.site.Clear = c.site.Clear || site.Clear
+	}
+	return c
+}
+
+// siteOf tells of one server where it can be reached, and on which address.
+func siteOf(s *planned) (site registry.Site, listens registry.Address) {
+	addresses, _ := s.listen()
+	for _, a := range addresses {
+		if a.Public() {
+			return registry.Site{Public: true, Clear: !s.def.Traits(s.cfg).TLS}, a
+		}
+	}
+	return registry.Site{}, ""
+}
+
+// warn looks at everything. What a plan comes to as a whole is left out when it has faults.
+func (c *linter) warn(ctx context.Context, faulty bool) {
+	for _, s := range c.plan.servers {
+		site, _ := siteOf(s)
+		s.walk(func(p *planned) { c.settings(p, site, "") })
+	}
+	c.eachEffect(func(f *effect) {
+		if f.checked != nil {
+			f.checked.walk(c.secrets)
+		}
+		if f.instance != nil {
+			f.instance.walk(func(p *planned) { c.settings(p, c.site, c.public) })
+		}
+	})
+	for _, s := range c.plan.servers {
+		s.walk(c.secrets)
+	}
+	for _, r := range c.chains() {
+		c.order(r)
+	}
+	if faulty || ctx.Err() != nil {
+		return
+	}
+	c.slotsOff()
+	c.gaps()
+	for i := range c.overrides {
+		if i%256 == 0 && ctx.Err() != nil {
+			return
+		}
+		if !c.unreachable(i) {
+			c.same(i)
+		}
+	}
+}
+
+// chains returns all, that of no override first.
+func (c *linter) chains() []*route {
+	return slices.DeleteFunc(append([]*route{c.plan.none}, c.plan.routes...), func(r *route) bool { return r == nil })
+}
+
+// eachEffect calls f once for each thing that a slot comes to, in the order of the stack.
+func (c *linter) eachEffect(f func(*effect)) {
+	seen := make(map[*effect]bool)
+	for _, r := range c.chains() {
+		for _, e := range r.effects {
+			if !seen[e] {
+				seen[e] = true
+				f(e)
+			}
+		}
+	}
+}
+
+// place returns where a setting was written, or else where the component was.
+func (p *planned) place(setting string) (at pos, where string) {
+	for path := setting; path != ""; path = path[:max(strings.LastIndexAny(path, ".["), 0)] {
+		if n := p.origins[path]; n != nil {
+			return n.pos, n.where
+		}
+	}
+	return p.at, p.where
+}
+
+// settings lets the settings of an instance warn. Public is which server others may reach, if that
+// isn't the instance itself.
+func (c *linter) settings(p *planned, site registry.Site, public string) {
+	alone := p.def.Warnings(p.cfg, registry.Site{})
+	for _, w := range p.def.Warnings(p.cfg, site) {
+		at, where := p.place(w.Setting)
+		text := strings.TrimSpace(w.Setting + " " + w.Problem)
+		if public != "" && !slices.Contains(alone, w) {
+			text += " (" + public + ")"
+		}
+		c.found.report(string(w.Concern), at, []string{where, p.path}, "%s", text)
+	}
+}
+
+// secrets finds those of an instance that stand in the file.
+func (c *linter) secrets(p *planned) {
+	for _, path := range slices.Sorted(maps.Keys(p.origins)) {
+		n := p.origins[path]
+		if n.form == scalar && n.text != "" && !n.expanded && secretAt(p.def.Settings, path) {
+			c.found.report(ruleSecretClear, n.pos, []string{n.where, p.path}, "%s is written into the stack file; keep it out, by ${file:path} or ${env:NAME}", path)
+		}
+	}
+}
+
+// secretAt reports whether the setting at a path within a t is a secret.
+func secretAt(t *registry.Type, path string) bool {
+	switch {
+	case path == "":
+		return t.Form == registry.FormSecret
+	case path[0] == '[':
+		_, rest, _ := strings.Cut(path, "]")
+		return t.Elem != nil && secretAt(t.Elem, rest)
+	}
+	path = strings.TrimPrefix(path, ".")
+	end := strings.IndexAny(path+".", ".[")
+	f := t.Field(path[:end])
+	return f != nil && secretAt(f.Type, path[end:])
+}
+
+// order finds what stands outside of what it makes use of.
+func (c *linter) order(r *route) {
+	for i, f := range r.effects {
+		if f.instance == nil {
+			continue
+		}
+		f.instance.walk(func(p *planned) {
+			for _, key := range p.def.Traits(p.cfg).Uses {
+				provides := func(e *effect) bool { return slices.Contains(e.provides, key.Name()) }
+				if slices.ContainsFunc(r.effects[:i], provides) {
+					continue
+				}
+				if inner := slices.IndexFunc(r.effects[i+1:], provides); inner >= 0 {
+					other := r.effects[i+1+inner]
+					c.found.report(ruleOrder, p.at, []string{p.where}, "%s makes use of the %s of %s (%s), which stands further in; it should stand before",
+						p.path, key.Name(), other.slot.name, other.slot.at.seenFrom(p.at))
+				}
+			}
+		})
+	}
+}
+
+// slotsOff finds what is on for no URL.
+func (c *linter) slotsOff() {
+	for i, s := range c.slots {
+		if !slices.ContainsFunc(c.chains(), func(r *route) bool { return !r.effects[i].off }) {
+			c.found.report(ruleSlotOff, s.at, nil, "%s is off for every URL; switch it on under urls, or take it out", s.name)
+		}
+	}
+}
+
+// requests calls f for requests that a pattern matches: for all that it leaves open, with what no other
+// pattern names. Whatever the patterns say of all requests of one shape, they say of the one that f
+// gets. It goes on until f returns false.
+func (c *linter) requests(p pattern, f func(method, host, path string) bool) {
+	methods := []string{p.method}
+	switch p.method {
+	case "":
+		methods = []string{c.word}
+	case "GET":
+		methods = []string{"GET", "HEAD"}
+	}
+	host := p.host
+	if strings.HasPrefix(host, ".") {
+		host = strings.ToLower(c.word) + host
+	}
+	path, open := "", false
+	for _, s := range p.segments {
+		path += "/"
+		switch s.kind {
+		case segmentLiteral:
+			path += s.text
+		case segmentOne:
+			path += c.word
+		case segmentRest:
+			open = true
+		}
+	}
+	for _, method := range methods {
+		if !open {
+			if !f(method, host, path) {
+				return
+			}
+			continue
+		}
+		for depth := c.deepest - len(p.segments) + 1; depth >= 0; depth-- {
+			rest := strings.Join(slices.Repeat([]string{c.word}, depth), "/")
+			if depth > 0 && !f(method, host, path+rest+"/") || !f(method, host, path+rest) {
+				return
+			}
+		}
+	}
+}
+
+// unreachable reports whether all that an override says is settled by more specific ones.
+func (c *linter) unreachable(index int) bool {
+	leaves := c.leavesOf(index)
+	if len(leaves) == 0 {
+		return false
+	}
+	p := c.plan.patterns[index]
+	var settling []int
+	reached, asked := false, false
+	c.requests(p, func(method, host, path string) bool {
+		set := c.plan.find(method, host, path).set
+		if !slices.Contains(set, index) {
+			return true // the request isn't one that the pattern matches after all
+		}
+		asked = true
+		for _, l := range leaves {
+			by := c.settling(index, l, set)
+			if by < 0 {
+				reached = true
+				return false
+			}
+			settling = append(settling, by)
+		}
+		return true
+	})
+	if reached || !asked {
+		return false
+	}
+	slices.SortFunc(settling, func(a, b int) int { return c.overrides[a].at.compare(c.overrides[b].at) })
+	var names []string
+	for _, o := range slices.Compact(settling) {
+		names = append(names, fmt.Sprintf("%q (%s)", c.overrides[o].key, c.overrides[o].at.seenFrom(c.overrides[index].at)))
+	}
+	c.found.report(ruleUnreachable, c.overrides[index].at, []string{c.overrides[index].key}, "the override comes to nothing: wherever it matches, %s %s the last word on all that it says",
+		strings.Join(names[:len(names)-1], ", ")+map[bool]string{true: " and "}[len(names) > 1]+names[len(names)-1], map[bool]string{true: "have", false: "has"}[len(names) > 1])
+	return true
+}
+
+// settling returns a more specific override in the set that settles a leaf of override index, or -1.
+func (c *linter) settling(index int, l leaf, set []int) int {
+	for _, o := range set {
+		if !c.plan.patterns[o].moreSpecific(c.plan.patterns[index]) {
+			continue
+		}
+		if slices.ContainsFunc(c.leavesOf(o), func(m leaf) bool { return m.path == l.path || !m.chooses && m.governs(l) }) {
+			return o
+		}
+	}
+	return -1
+}
+
+// gaps finds guards that something slips by.
+func (c *linter) gaps() {
+	for index, o := range c.overrides {
+		p := c.plan.patterns[index]
+		for _, so := range o.slots {
+			if so.off == nil || *so.off {
+				continue
+			}
+			i := slices.Index(c.slots, so.slot)
+			// What holds in the override's own region, and beside it.
+			own := c.of(i, c.covering[index])
+			if own.instance == nil || !own.def.Traits(own.instance.cfg).Guards {
+				continue
+			}
+			beside := func(method, host, path string) bool { return c.plan.find(method, host, path).effects[i].off }
+			at, where := so.at, []string{o.key}
+			method := p.method
+			if method == "" {
+				method = c.word
+			} else {
+				all := p
+				all.method = ""
+				c.requests(all, func(_, host, path string) bool {
+					if beside(c.word, host, path) {
+						c.found.report(ruleGuardGap, at, where, "%s is on for the method %s, and off for others; write the pattern without a method", so.slot.name, p.method)
+					}
+					return false
+				})
+			}
+			last := len(p.segments) - 1
+			if last == 0 || p.segments[last].kind != segmentRest {
+				continue
+			}
+			bare := p
+			bare.segments = p.segments[:last]
+			c.requests(bare, func(_, host, path string) bool {
+				if beside(method, host, path) {
+					c.found.report(ruleGuardGap, at, where, "%s is on below %s, and off for %s itself, which is another path; write an override for that, too", so.slot.name, o.key, bare.String())
+				}
+				return false
+			})
+		}
+	}
+}
+
+// same finds what an override says that would hold without it.
+func (c *linter) same(index int) {
+	o := c.overrides[index]
+	own := c.covering[index]
+	for _, i := range c.speaks[index] {
+		so := o.speaks(c.slots[i])
+		for _, leaf := range c.sameSettings(index, i, so, own) {
+			// What is the same here may make a difference where the override meets another.
+			everywhere := true
+			for _, set := range c.sets(index) {
+				everywhere = everywhere && slices.ContainsFunc(c.sameSettings(index, i, so, set), func(l sameLeaf) bool { return l.at == leaf.at })
+			}
+			if everywhere {
+				c.found.report(ruleSame, leaf.at, []string{o.key}, "%s%s; leave it out", leaf.text, leaf.since)
+			}
+		}
+	}
+	if o.vars != nil && o.vars.form == mapping {
+		for _, leaf := range c.sameVars(index, own) {
+			everywhere := true
+			for _, set := range c.sets(index) {
+				everywhere = everywhere && slices.ContainsFunc(c.sameVars(index, set), func(l sameLeaf) bool { return l.at == leaf.at })
+			}
+			if everywhere {
+				c.found.report(ruleSame, leaf.at, []string{o.key}, "%s%s; leave it out", leaf.text, leaf.since)
+			}
+		}
+	}
+}
+
+// sets returns the sets of overrides that apply together and that an override is one of.
+func (c *linter) sets(index int) [][]int {
+	if c.setsOf == nil {
+		c.setsOf = make([][][]int, len(c.overrides))
+		for _, area := range c.plan.areas {
+			for _, o := range area.set {
+				c.setsOf[o] = append(c.setsOf[o], area.set)
+			}
+		}
+	}
+	return c.setsOf[index]
+}
+
+// sameLeaf is a thing that an override says and that holds without it.
+type sameLeaf struct {
+	at   pos
+	text string // what is what
+	// since tells who else says so.
+	since string
+}
+
+// without returns a set less one override; ok is false when what remains needs that one to settle what it says of a
+// topic.
+func (c *linter) without(index int, set []int, about func(o *override) bool) (rest []int, ok bool) {
+	rest = slices.DeleteFunc(slices.Clone(set), func(o int) bool { return o == index })
+	for n, b := range rest {
+		for _, a := range rest[:n] {
+			if about(c.overrides[a]) && about(c.overrides[b]) && !c.plan.patterns[b].moreSpecific(c.plan.patterns[a]) {
+				return nil, false
+			}
+		}
+	}
+	return rest, true
+}
+
+// sameSettings returns what an override says to slot i in vain, where the overrides of a set apply.
+func (c *linter) sameSettings(index, i int, so *slotOverride, set []int) []sameLeaf {
+	rest, ok := c.without(index, set, func(o *override) bool { return o.speaks(so.slot) != nil })
+	if !ok {
+		return nil
+	}
+	before, after := c.of(i, rest), c.of(i, set)
+	var found []sameLeaf
+	if so.off != nil && before.off == after.off {
+		state := map[bool]string{true: "off", false: "on"}[before.off]
+		found = append(found, sameLeaf{at: so.at, text: so.slot.name + " is " + state + " already", since: " (" + before.switched.seenFrom(so.at) + ")"})
+	}
+	if so.node == nil || before.def != after.def || before.checked == nil || after.checked == nil || c.addressed(so.slot, index) != after.def {
+		return found
+	}
+	l := samer{before: before.checked, after: after.checked, slot: so.slot.name}
+	l.fields(before.def.Settings, so.node, reflect.ValueOf(before.checked.cfg).Elem(), reflect.ValueOf(after.checked.cfg).Elem(), "")
+	return append(found, l.found...)
+}
+
+// samer finds the settings in an override that change nothing.
+type samer struct {
+	before, after *planned
+	slot          string
+	found         []sameLeaf
+}
+
+func (s *samer) fields(t *registry.Type, n *node, before, after reflect.Value, path string) {
+	for _, p := range n.pairs {
+		if f := t.Field(p.key); f != nil {
+			s.value(f.Type, p, before.Field(f.Index), after.Field(f.Index), strings.TrimPrefix(path+"."+p.key, "."))
+		}
+	}
+}
+
+func (s *samer) value(t *registry.Type, p pair, before, after reflect.Value, path string) {
+	switch {
+	case t.Form == registry.FormStruct && p.value.form == mapping:
+		s.fields(t, p.value, before, after, path)
+		return
+	case t.Form == registry.FormMap && p.value.form == mapping:
+		for _, q := range p.value.pairs {
+			key := reflect.ValueOf(q.key)
+			if b, a := before.MapIndex(key), after.MapIndex(key); b.IsValid() && a.IsValid() {
+				s.value(t.Elem, q, b, a, path+"["+q.key+"]")
+			}
+		}
+		return
+	}
+	same := reflect.DeepEqual(before.Interface(), after.Interface())
+	shown := t.Format(after)
+	if same && hasRef(t) {
+		same = s.refs(s.before, path) == s.refs(s.after, path) // what they refer to has settings of its own
+	}
+	if !same {
+		return
+	}
+	leaf := sameLeaf{at: p.keyPos, text: s.slot + "." + path + " is " + shortened(shown) + " already", since: ", by default"}
+	for at := path; at != ""; at = at[:max(strings.LastIndexAny(at, ".["), 0)] {
+		if n := s.before.origins[at]; n != nil {
+			leaf.since = " (" + n.pos.seenFrom(p.keyPos) + ")"
+			break
+		}
+	}
+	s.found = append(s.found, leaf)
+}
+
+func hasRef(t *registry.Type) bool {
+	for t.Elem != nil {
+		t = t.Elem
+	}
+	return t.Form == registry.FormRef || t.Form == registry.FormStruct && slices.ContainsFunc(t.Fields, func(f registry.Field) bool { return hasRef(f.Type) })
+}
+
+// refs returns the identities of what a setting refers to.
+func (s *samer) refs(p *planned, path string) string {
+	var keys []string
+	for _, ref := range p.refs {
+		if at := strings.TrimPrefix(ref.path, p.path+"."); at == path || strings.HasPrefix(at, path+"[") || strings.HasPrefix(at, path+".") {
+			keys = append(keys, ref.key)
+		}
+	}
+	return strings.Join(keys, "\n")
+}
+
+// sameVars returns the vars that an override sets in vain.
+func (c *linter) sameVars(index int, set []int) []sameLeaf {
+	rest, ok := c.without(index, set, func(o *override) bool { return o.vars != nil })
+	if !ok {
+		return nil
+	}
+	var found []sameLeaf
+	var walk func(n, before *node, path string)
+	walk = func(n, before *node, path string) {
+		for _, p := range n.pairs {
+			was := before.get(p.key)
+			switch {
+			case was == nil:
+			case p.value.form == mapping && was.form == mapping:
+				walk(p.value, was, path+"."+p.key)
+			case p.value.form == was.form && p.value.tag == was.tag && p.value.show() == was.show():
+				found = append(found, sameLeaf{at: p.keyPos, text: path + "." + p.key + " is " + shortened(was.show()) + " already", since: " (" + was.pos.seenFrom(p.keyPos) + ")"})
+			}
+		}
+	}
+	if before := c.vars(c.plan.none.vars, rest); before != nil {
+		walk(c.overrides[index].vars, before, "vars")
+	}
+	return found
+}
