@@ -23,6 +23,7 @@ func TestStacks(t *testing.T) {
 		"behind-apache.yaml": askBehindApache,
 		"limits.yaml":        askLimits,
 		"proxy.yaml":         askProxy,
+		"servlets.yaml":      askServlets,
 		"reporters.yaml":     askReporters,
 		"hooks.yaml":         askHooks,
 	}

@@ -7,7 +7,9 @@
 //	  - {use: finder, root: site}
 //	urls:
 //	  /vote:
-//	    finder: {use: servlet, servlet: {use: poll, question: Tea or coffee?, choices: [tea, coffee], file: var/vote.txt}}
+//	    finder:
+//	      use: servlet
+//	      servlet: {use: poll, question: "Tea?", file: var/vote.txt}
 //
 // The pattern under urls says for which URLs. To put servlets among the files of a site there is the factory servlet.
 package servlet

@@ -13,7 +13,7 @@
 //	      .servlet:
 //	        use: servlet
 //	        servlets:
-//	          vote: {use: poll, question: Tea or coffee?, choices: [tea, coffee], file: var/vote.txt}
+//	          vote: {use: poll, question: "Tea?", file: var/vote.txt}
 //
 // The name of the file without its extension chooses the servlet. Two files of one name in different folders are
 // one servlet at two URLs. What is in the file doesn't matter. A file whose name isn't among the servlets is a failure (500),

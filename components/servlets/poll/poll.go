@@ -5,7 +5,11 @@
 //	.servlet:
 //	  use: servlet
 //	  servlets:
-//	    drinks: {use: poll, question: Tea or coffee?, choices: [tea, coffee], file: var/drinks.txt}
+//	    drinks:
+//	      use: poll
+//	      question: "Tea or coffee?"
+//	      choices: [tea, coffee]
+//	      file: var/drinks.txt
 //
 // A visitor is known by the session, which must stand before: who throws the cookie away can
 // choose again. Nobody else's page can make a visitor choose, since browsers say where a form comes from.
@@ -22,7 +26,9 @@
 // vote has one, choice. Both return the question, the choices with their votes in the order of the settings,
 // and what the visitor chose, if anything:
 //
-//	{"question": "Tea or coffee?", "choices": [{"name": "tea", "votes": 3}, {"name": "coffee", "votes": 1}], "chosen": "tea"}
+//	{"question": "Tea or coffee?",
+//	 "choices": [{"name": "tea", "votes": 3}, {"name": "coffee", "votes": 1}],
+//	 "chosen": "tea"}
 //
 // A second vote is the error 1.
 package poll
