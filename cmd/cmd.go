@@ -34,7 +34,7 @@ const (
 // Main runs the command that the arguments ask for, and returns the exit status. It uses the
 // components that registered themselves, the standard streams, and signals.
 func Main(args []string) int {
-	p := &program{registry: registry.Compiled(), out: &output{Writer: os.Stdout}, err: &output{Writer: os.Stderr}}
+	p := &program{registry: registry.Compiled(), in: os.Stdin, out: &output{Writer: os.Stdout}, err: &output{Writer: os.Stderr}}
 	root := p.root()
 	root.SetArgs(args)
 	root.SetOut(p.out)
@@ -59,6 +59,7 @@ func Main(args []string) int {
 // program is what the commands share.
 type program struct {
 	registry *registry.Registry
+	in       io.Reader
 	out, err *output
 }
 
@@ -100,7 +101,7 @@ Without a command it runs ./stack.yaml.`,
 	}
 	root.Flags().AddFlagSet(run.Flags())
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(run, p.check(), p.explain(), p.list(), p.doc(), p.version())
+	root.AddCommand(run, p.check(), p.explain(), p.format(), p.list(), p.doc(), p.version())
 	return root
 }
 

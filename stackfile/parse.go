@@ -189,6 +189,28 @@ type parser struct {
 
 // parse returns the top node of a file, or nil after adding problems.
 func (p *parser) parse(data []byte) *node {
+	doc := p.document(data)
+	if doc == nil {
+		return nil
+	}
+	p.open = make(map[*yaml.Node]bool)
+	top := p.node(doc.Content[0], 0)
+	if top.form == broken {
+		return nil
+	}
+	if top.isNull() {
+		p.problems.add(p.source.at(1, 1), nil, "the file is empty; it must have %s", p.must)
+		return nil
+	}
+	if top.form != mapping {
+		p.problems.add(top.pos, nil, "the file is %s; it must be a map with %s%s", top.is(), p.must, missingSpace(top))
+		return nil
+	}
+	return top
+}
+
+// document returns YAML's own node of a file, or nil after adding problems.
+func (p *parser) document(data []byte) *yaml.Node {
 	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
 	p.source.lines = splitLines(string(data))
 	if at, r, ok := p.unreadable(); ok {
@@ -218,20 +240,7 @@ func (p *parser) parse(data []byte) *node {
 		p.syntax(err)
 		return nil
 	}
-	p.open = make(map[*yaml.Node]bool)
-	top := p.node(doc.Content[0], 0)
-	if top.form == broken {
-		return nil
-	}
-	if top.isNull() {
-		p.problems.add(p.source.at(1, 1), nil, "the file is empty; it must have %s", p.must)
-		return nil
-	}
-	if top.form != mapping {
-		p.problems.add(top.pos, nil, "the file is %s; it must be a map with %s%s", top.is(), p.must, missingSpace(top))
-		return nil
-	}
-	return top
+	return doc
 }
 
 var errSecondDocument = errors.New("a second document")
