@@ -59,14 +59,14 @@ func Spool(body io.Reader, limit int64) (file *os.File, length int64, err error)
 // Relay passes the body of an answer on as it comes, and sees that it is as long as its header says.
 type Relay struct {
 	w        io.Writer
-	response *http.ResponseController
+	response http.ResponseController
 	left     int64 // -1 when the length is unknown
 	pending  bool  // something was passed since the last flush
 }
 
 // NewRelay returns a Relay to w for a body of that length, -1 when it is unknown.
 func NewRelay(w http.ResponseWriter, length int64) *Relay {
-	return &Relay{w: w, response: http.NewResponseController(w), left: length}
+	return &Relay{w: w, response: *http.NewResponseController(w), left: length}
 }
 
 // Write sends data at once: it is Pass and Flush.

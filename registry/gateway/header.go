@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -58,19 +59,21 @@ func ReadHeader(r *bufio.Reader, limit int) (Header, error) {
 	}
 }
 
-// readLine returns a line with its end. One that has none within limit bytes is too long.
+// readLine returns a line with its end, until r is read again. One that has none within limit bytes is too long.
 func readLine(r *bufio.Reader, limit int) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := r.ReadSlice('\n')
-		line = append(line, part...)
-		if len(line) > limit {
-			return line, bufio.ErrTooLong
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, err
-		}
+	line, err := r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		line = slices.Clone(line)
 	}
+	for errors.Is(err, bufio.ErrBufferFull) && len(line) <= limit {
+		var part []byte
+		part, err = r.ReadSlice('\n')
+		line = append(line, part...)
+	}
+	if len(line) > limit {
+		return line, bufio.ErrTooLong
+	}
+	return line, err
 }
 
 func (h *Header) add(line string) error {

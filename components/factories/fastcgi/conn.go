@@ -33,9 +33,11 @@ type conn struct {
 	out       *bufio.Reader // the standard output in them
 	buf       []byte        // for the request's records
 	idleSince time.Time
+	written   time.Time // when the deadline of writing was set; zero when there is none
 
 	// Of the request:
 	beforeWait func() error // called before a read that may wait
+	onDelay    func()       // called when a read has waited for soon, once; nil for nothing to do
 	left, skip int          // of the record of standard output that is being read
 	began      bool         // something of the answer has come
 	ended      bool         // all has
@@ -55,7 +57,7 @@ func newConn(nc net.Conn, timeout time.Duration) *conn {
 // reset makes it ready for a request.
 func (c *conn) reset() {
 	c.out.Reset(stdout{c})
-	c.beforeWait = func() error { return nil }
+	c.beforeWait, c.onDelay = nil, nil
 	c.left, c.skip, c.began, c.ended = 0, 0, false, false
 	c.stderr = gateway.Tail{}
 	c.progress.Store(0)
@@ -71,15 +73,22 @@ type waiting struct{ *conn }
 
 func (w waiting) Read(p []byte) (int, error) {
 	c := w.conn
-	if err := c.beforeWait(); err != nil {
-		return 0, err
+	if c.beforeWait != nil {
+		if err := c.beforeWait(); err != nil {
+			return 0, err
+		}
 	}
+	patience := c.timeout
 	for {
 		progress := c.progress.Load()
 		if c.cut.Load() {
 			return 0, os.ErrDeadlineExceeded
 		}
-		if err := c.net.SetReadDeadline(time.Now().Add(c.timeout)); err != nil {
+		first := patience
+		if c.onDelay != nil {
+			first = min(soon, patience)
+		}
+		if err := c.net.SetReadDeadline(time.Now().Add(first)); err != nil {
 			return 0, err
 		}
 		if c.cut.Load() { // stop came in between, and its deadline is gone
@@ -89,6 +98,11 @@ func (w waiting) Read(p []byte) (int, error) {
 		switch {
 		case !errors.Is(err, os.ErrDeadlineExceeded), c.cut.Load():
 			return n, err
+		case c.onDelay != nil && first < patience:
+			c.onDelay()
+			c.onDelay = nil
+			patience -= first
+			continue
 		case c.feeding.Load(), c.progress.Load() != progress:
 			continue // it is the client's turn, or the application has taken something
 		}

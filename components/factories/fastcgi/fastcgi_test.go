@@ -458,17 +458,52 @@ func TestBusy(t *testing.T) {
 }
 
 func TestTimeout(t *testing.T) {
-	t.Run("silent", func(t *testing.T) {
-		s := newSite(t, acting(t, func(p *peer) {
-			p.request()
-			p.write(wire.AppendStream(nil, wire.Stderr, 1, []byte("thinking")))
-			p.record() // until it is closed
-		}), func(c *fastcgi.Config) { c.Timeout = 50 * time.Millisecond })
-		res := s.get("/script")
-		if err := s.failure(); res.StatusCode != 504 || err.Error() != "script: it did nothing for longer than timeout" {
-			t.Errorf("the status is %d, and it was reported: %v", res.StatusCode, err)
+	for _, timeout := range []time.Duration{20 * time.Millisecond, 150 * time.Millisecond} {
+		t.Run("silent for "+timeout.String(), func(t *testing.T) {
+			s := newSite(t, acting(t, func(p *peer) {
+				p.request()
+				p.write(wire.AppendStream(nil, wire.Stderr, 1, []byte("thinking")))
+				p.record() // until it is closed
+			}), func(c *fastcgi.Config) { c.Timeout = timeout })
+			res := s.get("/script")
+			if err := s.failure(); res.StatusCode != 504 || err.Error() != "script: it did nothing for longer than timeout" {
+				t.Errorf("the status is %d, and it was reported: %v", res.StatusCode, err)
+			}
+		})
+	}
+	t.Run("slow, but in time", func(t *testing.T) {
+		s := newSite(t, application(t, "unix", func(w http.ResponseWriter, r *http.Request) {
+			<-time.After(200 * time.Millisecond) // it is about what a script may take
+			hello(w, r)
+		}), nil)
+		for range 2 {
+			if res := s.get("/script"); res.body != "hello " {
+				t.Errorf("it is answered with %d and %q", res.StatusCode, res.body)
+			}
 		}
 	})
+	for _, limit := range []time.Duration{time.Millisecond, 80 * time.Millisecond} {
+		t.Run("the request's own of "+limit.String(), func(t *testing.T) {
+			closed := make(chan struct{})
+			s := newSite(t, acting(t, func(p *peer) {
+				p.request()
+				p.record() // ABORT_REQUEST
+				p.record() // the end
+				close(closed)
+			}), nil)
+			inner := s.server.Config.Handler
+			s.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				ctx, cancel := context.WithTimeout(r.Context(), limit)
+				defer cancel()
+				inner.ServeHTTP(w, r.WithContext(ctx))
+			})
+			s.get("/script")
+			<-closed
+			if err := s.failure(); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("it was reported: %v", err)
+			}
+		})
+	}
 	t.Run("takes nothing", func(t *testing.T) {
 		release := make(chan struct{})
 		s := newSite(t, acting(t, func(*peer) { <-release }), func(c *fastcgi.Config) { c.Timeout = 50 * time.Millisecond })

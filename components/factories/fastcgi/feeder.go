@@ -12,14 +12,19 @@ import (
 	"github.com/stackd/stackd/registry/gateway/fcgi"
 )
 
-// send writes to the application. With patience it must take that within timeout.
+// send writes to the application. With patience it must take that within timeout, or little less.
 func (c *conn) send(p []byte, patience bool) error {
-	var deadline time.Time
-	if patience {
-		deadline = time.Now().Add(c.timeout)
-	}
-	if err := c.net.SetWriteDeadline(deadline); err != nil {
-		return err
+	switch now := time.Now(); {
+	case !patience && !c.written.IsZero():
+		c.written = time.Time{}
+		if err := c.net.SetWriteDeadline(c.written); err != nil {
+			return err
+		}
+	case patience && now.Sub(c.written) > c.timeout/8:
+		c.written = now
+		if err := c.net.SetWriteDeadline(now.Add(c.timeout)); err != nil {
+			return err
+		}
 	}
 	if c.cut.Load() { // its deadline may be gone
 		return os.ErrDeadlineExceeded

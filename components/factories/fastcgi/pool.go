@@ -54,8 +54,12 @@ func (p *pool) acquire(ctx context.Context) error {
 
 func (p *pool) release() { <-p.slots }
 
-// reuse returns a connection that was used before and is still open, or nil.
-func (p *pool) reuse() *conn {
+// fresh is for how long a connection is used again without a look whether it is still open.
+const fresh = 100 * time.Millisecond
+
+// reuse returns a connection that was used before and is still open, or nil. It is certain to be open unless it is fresh
+// and the request repeatable.
+func (p *pool) reuse(repeatable bool) *conn {
 	for {
 		p.mu.Lock()
 		last := len(p.idle) - 1
@@ -67,7 +71,7 @@ func (p *pool) reuse() *conn {
 		p.idle[last] = nil
 		p.idle = p.idle[:last]
 		p.mu.Unlock()
-		if alive(c.net) {
+		if repeatable && time.Since(c.idleSince) < fresh || alive(c.net) {
 			return c
 		}
 		c.close()

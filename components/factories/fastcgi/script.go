@@ -67,8 +67,10 @@ func (s *script) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer pool.release()
+	// To be asked twice does no harm then (RFC 9110, 9.2.2).
+	repeatable := idempotent(r.Method) && (length <= 0 || spooled != nil)
 	for {
-		c := pool.reuse()
+		c := pool.reuse(repeatable)
 		used := c != nil
 		if !used {
 			var err error
@@ -81,7 +83,7 @@ func (s *script) serve(w http.ResponseWriter, r *http.Request) error {
 			x.body(spooled)
 		}
 		err := x.run()
-		if !used || !x.repeatable(err) {
+		if !used || !repeatable || !x.unheard(err) {
 			return x.verdict(err)
 		}
 		if spooled != nil {
@@ -117,14 +119,30 @@ func (x *exchange) body(spooled *os.File) {
 	_ = x.feeder.response.EnableFullDuplex()
 }
 
+// soon is how long the application may take before it is looked after that the request's context may end: for most that
+// is never needed, and isn't free.
+const soon = 50 * time.Millisecond
+
 // run sends the request and passes on the answer. Then the connection is in the pool again, or closed.
 func (x *exchange) run() error {
 	c := x.conn
 	c.reset()
-	ctx, cancel := context.WithCancelCause(x.r.Context())
-	defer cancel(nil)
-	unbind := context.AfterFunc(ctx, c.stop)
-	err := c.send(x.begin(), true)
+	ctx, cancel := x.r.Context(), context.CancelCauseFunc(nil)
+	if x.feeder != nil {
+		ctx, cancel = context.WithCancelCause(ctx)
+		defer cancel(nil)
+	}
+	unbind := func() bool { return true }
+	bind := func() { unbind = context.AfterFunc(ctx, c.stop) }
+	records := x.begin()
+	deadline, limited := ctx.Deadline()
+	hurried := limited && time.Until(deadline) < soon
+	if x.feeder == nil && len(records) <= pieceSize && !hurried {
+		c.onDelay = bind // the kernel takes so little without waiting
+	} else {
+		bind()
+	}
+	err := c.send(records, true)
 	if err == nil {
 		if x.feeder != nil {
 			go x.feeder.run(cancel) // stop waits for it
@@ -198,16 +216,17 @@ func (x *exchange) announceClose() {
 	}
 }
 
-// repeatable reports whether a request that ended with err may be sent on another connection: the application
-// has closed this one before it knew of the request, it seems, and to be asked twice does no harm (RFC 9110, 9.2.2).
-func (x *exchange) repeatable(err error) bool {
-	switch x.r.Method {
+// unheard reports whether the application has closed the connection before it knew of the request, it seems.
+func (x *exchange) unheard(err error) bool {
+	return err != nil && !x.conn.began && !errors.Is(err, errTimeout) && x.r.Context().Err() == nil
+}
+
+func idempotent(method string) bool {
+	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
-	default:
-		return false
+		return true
 	}
-	return err != nil && !x.conn.began && !errors.Is(err, errTimeout) && x.r.Context().Err() == nil &&
-		(x.feeder == nil || x.feeder.response == nil)
+	return false
 }
 
 // passing takes a body for as long as there is more of it without waiting.
