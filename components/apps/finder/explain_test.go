@@ -28,12 +28,12 @@ func (f teller) Make(file *resource.File) (resource.App, error) {
 // in other ways.
 func TestFindAgrees(t *testing.T) {
 	root := siteFolder(t)
-	real := settings(t, root)
-	real.Factories = map[string]registry.Ref[resource.Factory]{
+	whole := settings(t, root)
+	whole.Factories = map[string]registry.Ref[resource.Factory]{
 		"*": registry.Bound[resource.Factory](teller("static")), ".run": registry.Bound[resource.Factory](runner("cgi")),
 	}
-	h := serve(t, real)
-	told := real
+	h := serve(t, whole)
+	told := whole
 	told.Factories = map[string]registry.Ref[resource.Factory]{
 		"*": registry.Use[resource.Factory]("static"), ".run": registry.Use[resource.Factory]("cgi"),
 	}
