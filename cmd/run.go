@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stackd/stackd/cmd/serve"
+	"github.com/stackd/stackd/schema"
 	"github.com/stackd/stackd/stackfile"
 )
 
@@ -84,7 +85,7 @@ type loader struct {
 }
 
 func (l *loader) load(ctx context.Context) (serve.Generation, error) {
-	plan, files, err := stackfile.Load(ctx, l.registry, l.file, stackfile.Options{})
+	plan, files, err := stackfile.Load(ctx, l.registry, l.file, stackfile.Options{Purpose: schema.Synopsis})
 	if err != nil {
 		return serve.Generation{Watch: files}, l.refused(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/environ"
 	"github.com/stackd/stackd/registry/failure"
+	"github.com/stackd/stackd/registry/inspect"
 	"github.com/stackd/stackd/registry/response"
 )
 
@@ -182,7 +183,9 @@ type builder struct {
 	stack  *Stack
 	log    *slog.Logger
 	chains map[string]http.Handler
-	built  map[*planned]*instance
+	// inspector is what those who inspect the stack ask.
+	inspector inspect.Stack
+	built     map[*planned]*instance
 	// held and before are the instances of this stack and of that before it, by key.
 	held, before map[string]*instance
 
@@ -218,6 +221,7 @@ func (b *builder) build(ctx context.Context) error {
 			})
 		}
 	}
+	b.inspector = b.plan.inspector()
 	chains := make([]*chain, len(b.plan.routes))
 	for i, r := range b.plan.routes {
 		chains[i] = b.chain(r)
@@ -296,6 +300,7 @@ func (b *builder) hold(i *instance) {
 // chain composes what answers the requests of a route.
 func (b *builder) chain(r *route) *chain {
 	c := &chain{base: new(environ.Base)}
+	inspect.Key.Preset(c.base, b.inspector)
 	environ.Matched.Preset(c.base, b.plan.shown(r))
 	environ.Vars.Preset(c.base, plainVars(r.vars))
 

@@ -26,6 +26,7 @@ func TestStacks(t *testing.T) {
 		"servlets.yaml":      askServlets,
 		"reporters.yaml":     askReporters,
 		"hooks.yaml":         askHooks,
+		"status.yaml":        askStatus,
 	}
 	files, err := filepath.Glob("../stacks/*.yaml")
 	if err != nil || len(files) == 0 {

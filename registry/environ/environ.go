@@ -28,7 +28,7 @@ import (
 
 // inline is how many values a record holds without a second allocation. It is
 // more than the keys that stackd's own packages declare.
-const inline = 12
+const inline = 16
 
 // keys are the names of all keys declared so far, by index. Keys are declared by
 // package variables, so the list is complete before main begins.

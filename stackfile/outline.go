@@ -1,0 +1,95 @@
+package stackfile
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/stackd/stackd/registry/inspect"
+)
+
+// Outline tells what stands in the stack file, without the settings of the slots.
+func (p *Plan) Outline() inspect.Outline {
+	o := inspect.Outline{File: p.name, Servers: []inspect.Server{}, Overrides: []inspect.Override{}}
+	for _, s := range p.servers {
+		shown := inspect.Server{Component: s.def.Name, Origin: s.at.String()}
+		addresses, _ := s.listen()
+		for _, a := range addresses {
+			network, path := a.Network()
+			if network == "unix" {
+				path = "unix:" + near(path, s.at.source.dir)
+			}
+			shown.Addresses = append(shown.Addresses, path)
+		}
+		o.Servers = append(o.Servers, shown)
+	}
+	for i, f := range p.none.effects {
+		slot := p.history(i, f, nil)
+		slot.Settings = nil
+		o.Slots = append(o.Slots, slot)
+	}
+	e := p.spare()
+	e.speaks = make([][]int, len(e.overrides))
+	for index, over := range e.overrides {
+		for i, s := range e.slots {
+			if over.speaks(s) != nil {
+				e.speaks[index] = append(e.speaks[index], i)
+			}
+		}
+		o.Overrides = append(o.Overrides, e.outline(index))
+	}
+	return o
+}
+
+// outline tells what an override says.
+func (e *effects) outline(index int) inspect.Override {
+	o := e.overrides[index]
+	shown := inspect.Override{Pattern: inspect.Pattern{Pattern: o.key, Origin: o.at.String()}}
+	eachVar(o.vars, "", func(name string, n *node) {
+		shown.Vars = append(shown.Vars, inspect.Setting{Name: name, Value: n.show(), Origin: n.pos.String()})
+	})
+	for _, i := range e.speaks[index] {
+		so := o.speaks(e.slots[i])
+		c := inspect.Change{Slot: so.slot.name, Origin: so.at.String()}
+		if so.def != nil {
+			c.Use = so.def.Name
+		}
+		if so.off != nil {
+			c.Switch = switchWord(*so.off)
+		}
+		shown.Slots = append(shown.Slots, c)
+	}
+	for _, l := range e.findLeaves(index) {
+		keys := strings.Split(l.path[1:], "\x00")
+		if len(keys) < 3 || keys[0] == "vars" {
+			continue // the vars, a component or a switch, told already
+		}
+		at := slices.IndexFunc(shown.Slots, func(c inspect.Change) bool { return c.Slot == keys[0] })
+		c := &shown.Slots[at]
+		c.Settings = append(c.Settings, inspect.Setting{Name: strings.TrimSuffix(strings.Join(keys[2:], "."), "."), Value: l.shown, Origin: l.at.String()})
+	}
+	return shown
+}
+
+// inspector tells of the stack that is running.
+type inspector struct {
+	*Plan
+	components []inspect.Component
+}
+
+func (p *Plan) inspector() inspect.Stack {
+	i := inspector{Plan: p}
+	for _, d := range p.layers.registry.All() {
+		c := inspect.Component{Kind: string(d.Kind), Name: d.Name}
+		if purpose := p.layers.options.Purpose; purpose != nil {
+			c.Purpose = purpose(d)
+		}
+		i.components = append(i.components, c)
+	}
+	return i
+}
+
+func (i inspector) Components() []inspect.Component { return slices.Clone(i.components) }
+
+func (i inspector) Explain(method, url string) (inspect.Explanation, error) {
+	return i.ExplainURL(method, url)
+}
