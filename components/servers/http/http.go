@@ -204,6 +204,7 @@ func (s *server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 		Handler:           &limiter{next: h, tally: t, maxBody: int64(s.cfg.MaxBody), bodyIdle: s.cfg.BodyIdleTimeout, writeIdle: s.cfg.WriteIdleTimeout},
 		Protocols:         &speaks,
 		TLSConfig:         s.tls,
+		HTTP2:             &http.HTTP2Config{MaxReadFrameSize: maxFrame},
 		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout,
 		IdleTimeout:       s.cfg.IdleTimeout,
 		MaxHeaderBytes:    int(s.cfg.MaxHeader),
@@ -236,6 +237,10 @@ func (s *server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 	_ = srv.Close() // closes what is left after err, which says more
 	return err
 }
+
+// maxFrame is the longest frame that an HTTP/2 client may send. It is what clients send unless they are told that more
+// is taken (RFC 9113, 4.2), and a connection may need as much memory.
+const maxFrame = 16 << 10
 
 // lines logs what net/http says. What only tells of a client that left or spoke
 // nonsense is for debugging; the rest is an app's fault.
