@@ -97,6 +97,22 @@ func TestOpen(t *testing.T) {
 			env.OnClose(r.frees(env, "third", nil))
 			return http.NotFoundHandler(), nil
 		}, close: errFree, want: []string{"third", "second", "first"}},
+		{name: "goroutine", build: func(r *record, env *registry.Env) (http.Handler, error) {
+			env.OnClose(r.frees(env, "first", nil))
+			env.Go(func(ctx context.Context) {
+				<-ctx.Done()
+				r.add("its end")
+			})
+			return http.NotFoundHandler(), nil
+		}, want: []string{"its end", "first"}},
+		{name: "goroutine of a failed build", build: func(r *record, env *registry.Env) (http.Handler, error) {
+			env.OnClose(r.frees(env, "first", nil))
+			env.Go(func(ctx context.Context) {
+				<-ctx.Done()
+				r.add("its end")
+			})
+			return nil, errBuild
+		}, err: []string{"can't be built"}, want: []string{"its end", "first"}},
 		{name: "one that panics when it is closed", build: func(r *record, env *registry.Env) (http.Handler, error) {
 			env.OnClose(r.frees(env, "first", errFree))
 			env.OnClose(func() error { panic("boom") })

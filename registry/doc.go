@@ -60,7 +60,7 @@
 // An app that has nothing for a URL answers 404, never an empty 200.
 // Whether a visitor came over TLS is whether the request's TLS isn't nil, also where a server in front has
 // spoken it: whoever learns of that sets it, as the fastcgi server and the real_ip middleware do.
-// Goroutines start in Build and are gone when the OnClose functions returned. Every wait
+// Goroutines start in Build, best by [Env.Go], and are gone when the OnClose functions returned. Every wait
 // ends with the request's context or [Env.Context]. Package registrytest proves these, and is
 // each component's first test.
 package registry

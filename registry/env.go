@@ -45,6 +45,20 @@ func (e *Env) OnClose(free func() error) {
 	e.closers = append(e.closers, free)
 }
 
+// Go runs f in a goroutine of the instance's own. The context that f is given is [Env.Context]; f returns soon after
+// its end. Until then, nothing is freed that was registered with OnClose before.
+func (e *Env) Go(f func(ctx context.Context)) {
+	ended := make(chan struct{})
+	e.OnClose(func() error {
+		<-ended
+		return nil
+	})
+	go func() {
+		defer close(ended)
+		f(e.ctx)
+	}()
+}
+
 // DependsOn says that the instance is to be built anew when the content of a file, or
 // the list of files in a folder, changes. Call it while building, and before what is
 // there is read: what changes after the call is noticed. Path must be absolute, as a

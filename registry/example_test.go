@@ -84,7 +84,7 @@ type ClockConfig struct {
 	Every time.Duration `yaml:"every" validate:"min=1ms"`
 }
 
-// Clock is an app that owns a goroutine: it starts in Build, and OnClose waits for its end.
+// Clock is an app that owns a goroutine: it starts in Build, and closing waits for its end.
 var Clock = registry.App[ClockConfig]{
 	Name:    "clock",
 	Default: ClockConfig{Every: time.Second},
@@ -94,12 +94,7 @@ var Clock = registry.App[ClockConfig]{
 
 func buildClock(env *registry.Env, cfg ClockConfig) (http.Handler, error) {
 	c := &clock{now: time.Now()}
-	var running sync.WaitGroup
-	running.Go(func() { c.run(env.Context(), cfg.Every) })
-	env.OnClose(func() error {
-		running.Wait() // the context has ended by now
-		return nil
-	})
+	env.Go(func(ctx context.Context) { c.run(ctx, cfg.Every) })
 	return c, nil
 }
 

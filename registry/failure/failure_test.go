@@ -224,3 +224,20 @@ func ExampleReport() {
 	fmt.Println(failure.Status(f.Err), f.Err)
 	// Output: 503 the ledger is locked
 }
+
+func TestQueue(t *testing.T) {
+	q := make(failure.Queue, 1)
+	first, second := &failure.Incident{ID: "first"}, &failure.Incident{ID: "second"}
+	if err := q.Report(t.Context(), first); err != nil {
+		t.Error(err)
+	}
+	if err := q.Report(t.Context(), second); err == nil || err.Error() != "the queue is full; this incident is lost" {
+		t.Errorf("Report to a full queue: %v", err)
+	}
+	if got := <-q; got != first {
+		t.Errorf("out comes %v, want what went in", got)
+	}
+	if err := q.Report(t.Context(), second); err != nil {
+		t.Errorf("Report when there is room again: %v", err)
+	}
+}

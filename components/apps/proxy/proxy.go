@@ -43,11 +43,11 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -186,19 +186,15 @@ func build(env *registry.Env, cfg Config) (http.Handler, error) {
 		}
 		p.upstreams = append(p.upstreams, newUpstream(t, cfg, env.Logger()))
 	}
-	var tending sync.WaitGroup
 	for _, u := range p.upstreams {
-		tending.Go(func() { u.tend(env.Context()) })
+		env.OnClose(func() error {
+			u.pool.close()
+			return nil
+		})
+		env.Go(u.tend)
 		if cfg.Check.Path != "" {
-			tending.Go(func() { u.watch(env.Context(), cfg.Check) })
+			env.Go(func(ctx context.Context) { u.watch(ctx, cfg.Check) })
 		}
 	}
-	env.OnClose(func() error {
-		tending.Wait()
-		for _, u := range p.upstreams {
-			u.pool.close()
-		}
-		return nil
-	})
 	return p, nil
 }

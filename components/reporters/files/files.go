@@ -26,7 +26,6 @@ package files
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -76,30 +75,8 @@ func build(env *registry.Env, cfg Config) (failure.Reporter, error) {
 		return nil, fmt.Errorf("folder: %w", err)
 	}
 	env.OnClose(root.Close)
-	r := &reporter{queue: make(chan *failure.Incident, cfg.Queue)}
+	queue := make(failure.Queue, cfg.Queue)
 	f := &folder{root: root, maxFiles: cfg.MaxFiles, maxAge: cfg.MaxAge, maxSize: int64(cfg.MaxSize), log: env.Logger()}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		f.run(env.Context(), r.queue)
-	}()
-	env.OnClose(func() error {
-		<-ended
-		return nil
-	})
-	return r, nil
-}
-
-// reporter hands incidents to the goroutine that writes.
-type reporter struct{ queue chan *failure.Incident }
-
-var errFull = errors.New("the queue is full; this incident is not written")
-
-func (r *reporter) Report(_ context.Context, i *failure.Incident) error {
-	select {
-	case r.queue <- i:
-		return nil
-	default:
-		return errFull
-	}
+	env.Go(func(ctx context.Context) { f.run(ctx, queue) })
+	return queue, nil
 }

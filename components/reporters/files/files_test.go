@@ -222,18 +222,6 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// TestFullQueue proves that a request doesn't wait for a place.
-func TestFullQueue(t *testing.T) {
-	r := &reporter{queue: make(chan *failure.Incident, 1)} // and nobody writes
-	i := &failure.Incident{ID: "a"}
-	if err := r.Report(t.Context(), i); err != nil {
-		t.Error(err)
-	}
-	if err := r.Report(t.Context(), i); !errors.Is(err, errFull) {
-		t.Errorf("the error is %v", err)
-	}
-}
-
 func TestNoFolder(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

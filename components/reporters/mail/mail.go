@@ -123,14 +123,6 @@ func build(env *registry.Env, cfg Config) (failure.Reporter, error) {
 	}
 	l := newLedger()
 	d := &dispatcher{ledger: l, send: p.send, cfg: cfg, log: env.Logger()}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		d.run(env.Context())
-	}()
-	env.OnClose(func() error {
-		<-ended
-		return nil
-	})
+	env.Go(d.run)
 	return l, nil
 }

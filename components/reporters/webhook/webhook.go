@@ -143,29 +143,7 @@ func build(env *registry.Env, cfg Config) (failure.Reporter, error) {
 		s.client.CloseIdleConnections()
 		return nil
 	})
-	r := &reporter{queue: make(chan *failure.Incident, cfg.Queue)}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		s.run(env.Context(), r.queue)
-	}()
-	env.OnClose(func() error {
-		<-ended
-		return nil
-	})
-	return r, nil
-}
-
-// reporter hands incidents to the goroutine that posts.
-type reporter struct{ queue chan *failure.Incident }
-
-var errFull = errors.New("the queue is full; this incident is not posted")
-
-func (r *reporter) Report(_ context.Context, i *failure.Incident) error {
-	select {
-	case r.queue <- i:
-		return nil
-	default:
-		return errFull
-	}
+	queue := make(failure.Queue, cfg.Queue)
+	env.Go(func(ctx context.Context) { s.run(ctx, queue) })
+	return queue, nil
 }

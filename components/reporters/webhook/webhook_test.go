@@ -285,7 +285,7 @@ func TestFullQueue(t *testing.T) {
 	if err := r.Report(t.Context(), incident()); err != nil {
 		t.Error(err)
 	}
-	if err := r.Report(t.Context(), incident()); err == nil || err.Error() != "the queue is full; this incident is not posted" {
+	if err := r.Report(t.Context(), incident()); err == nil || err.Error() != "the queue is full; this incident is lost" {
 		t.Errorf("the error is %v", err)
 	}
 }

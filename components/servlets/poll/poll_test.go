@@ -1,11 +1,9 @@
 package poll
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -54,25 +52,6 @@ func (v *visit) Keys() ([]string, error) { return nil, errors.New("nobody asks f
 func (v *visit) Renew() error            { return nil }
 func (v *visit) Destroy() error          { return nil }
 
-// open builds a component with settings.
-func open[T any](t testing.TB, c registry.Declaration, cfg any) T {
-	t.Helper()
-	reg, err := registry.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i, err := reg.All()[0].Open(context.Background(), cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := i.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return i.Product.(T)
-}
-
 // sink fails the test.
 type sink struct{ testing.TB }
 
@@ -82,8 +61,8 @@ func (s sink) Fail(f failure.Failure) { s.Errorf("reported: %v", f.Err) }
 func serve(t *testing.T, cfg Config) *httptest.Server {
 	t.Helper()
 	keeper := sessions.Component.Default
-	keeper.Store = registry.Bound(open[session.Store](t, memory.Component, &memory.Component.Default))
-	chain := open[registry.Wrap](t, sessions.Component, &keeper)(open[*servlet.Servlet](t, Component, &cfg))
+	keeper.Store = registry.Bound(registrytest.Build(t, memory.Component, memory.Component.Default, nil))
+	chain := registrytest.Build(t, sessions.Component, keeper, nil)(registrytest.Build(t, Component, cfg, nil))
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = new(environ.Base).Open(r)
 		failure.Key.Set(r, sink{t})
@@ -247,10 +226,6 @@ func TestFile(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	reg, err := registry.New(Component)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for want, change := range map[string]func(*Config){
 		"question is missing":         func(c *Config) { c.Question = "" },
 		"choices has 1 entry":         func(c *Config) { c.Choices = c.Choices[:1] },
@@ -261,8 +236,8 @@ func TestSettings(t *testing.T) {
 	} {
 		cfg := settings(t)
 		change(&cfg)
-		found := reg.All()[0].Check(&cfg)
-		if len(found) != 1 || !strings.Contains(found[0].Error(), want) {
+		found := registrytest.Problems(t, Component, cfg)
+		if len(found) != 1 || !strings.Contains(found[0], want) {
 			t.Errorf("found %v, want %s", found, want)
 		}
 	}

@@ -53,12 +53,7 @@ type Config struct {
 
 func build(env *registry.Env, cfg Config) (session.Store, error) {
 	s := &store{max: cfg.MaxSessions, byToken: make(map[string]*entry)}
-	var sweeper sync.WaitGroup
-	sweeper.Go(func() { s.sweepEvery(env.Context(), cfg.SweepInterval, env.Logger()) })
-	env.OnClose(func() error {
-		sweeper.Wait()
-		return nil
-	})
+	env.Go(func(ctx context.Context) { s.sweepEvery(ctx, cfg.SweepInterval, env.Logger()) })
 	return s, nil
 }
 

@@ -36,7 +36,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	driver "modernc.org/sqlite"
@@ -79,12 +78,7 @@ func build(env *registry.Env, cfg Config) (session.Store, error) {
 	if err := s.open(env.Context()); err != nil {
 		return nil, fmt.Errorf("session file %q: %w", s.path, err)
 	}
-	var sweeper sync.WaitGroup
-	sweeper.Go(func() { s.sweepEvery(env.Context(), cfg.SweepInterval, env.Logger()) })
-	env.OnClose(func() error {
-		sweeper.Wait()
-		return nil
-	})
+	env.Go(func(ctx context.Context) { s.sweepEvery(ctx, cfg.SweepInterval, env.Logger()) })
 	return s, nil
 }
 
