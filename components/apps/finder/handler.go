@@ -156,8 +156,7 @@ func (f *finder) serve(w http.ResponseWriter, r *http.Request, t *tree, path, pr
 		f.fail(w, r, t, err)
 		return
 	case place.folder:
-		w.Header().Set("Location", withSlash(r.URL))
-		w.WriteHeader(http.StatusPermanentRedirect)
+		resource.AddSlash(w, r)
 		return
 	}
 	hit := &found{app: a, match: resource.Match{File: a.file, ScriptName: prefix + "/" + path[:place.split]}}

@@ -48,11 +48,3 @@ func refusal(u *url.URL) (status int, reason string) {
 func encodedSlash(u *url.URL) bool {
 	return u.RawPath != "" && (strings.Contains(u.RawPath, "%2f") || strings.Contains(u.RawPath, "%2F"))
 }
-
-// withSlash returns a reference to the URL with a slash at its end. It is relative, so that it holds
-// wherever the finder is mounted, and leads to no other host.
-func withSlash(u *url.URL) string {
-	name := u.Path[strings.LastIndexByte(u.Path, '/')+1:]
-	to := url.URL{Path: "./" + name + "/", RawQuery: u.RawQuery}
-	return to.String()
-}

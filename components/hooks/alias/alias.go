@@ -21,10 +21,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
-	"path"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -51,15 +48,14 @@ type Config struct {
 
 // Validate checks the path.
 func (c Config) Validate() error {
-	inner := strings.TrimSuffix(strings.TrimPrefix(c.URL, "/"), "/")
-	if c.URL == "" || len(c.URL) == len(inner)+2 && fs.ValidPath(inner) && inner != "." && !strings.Contains(inner, `\`) {
+	if c.URL == "" || resource.Place(c.URL).Valid() {
 		return nil
 	}
 	return &registry.SettingError{Setting: "url", Problem: fmt.Sprintf("is %q; it must be the path of a folder, such as /docs/", c.URL)}
 }
 
 func build(env *registry.Env, cfg Config) (resource.Hook, error) {
-	a := &alias{prefix: cfg.URL[1:], folder: string(cfg.Folder), log: env.Logger(), now: time.Now}
+	a := &alias{place: resource.Place(cfg.URL), folder: string(cfg.Folder), log: env.Logger(), now: time.Now}
 	first, err := a.open()
 	if err != nil {
 		return nil, fmt.Errorf("folder: %w; it must be a folder that can be read", err)
@@ -70,7 +66,7 @@ func build(env *registry.Env, cfg Config) (resource.Hook, error) {
 }
 
 type alias struct {
-	prefix string // docs/
+	place  resource.Place
 	folder string
 	log    *slog.Logger
 	now    func() time.Time
@@ -100,23 +96,13 @@ func (a *alias) open() (*folder, error) {
 	return f, nil
 }
 
-// Find answers for the paths below the prefix.
+// Find answers for the paths below the place.
 func (a *alias) Find(_ *http.Request, p string) (resource.Answer, error) {
-	rest, below := strings.CutPrefix(p, a.prefix)
-	switch {
-	case below:
-		return resource.Answer{Tree: a.look().fs, Path: rest, ScriptName: "/" + strings.TrimSuffix(a.prefix, "/"), Root: a.folder}, nil
-	case len(p) == len(a.prefix)-1 && p == a.prefix[:len(p)]:
-		return resource.Answer{Handler: http.HandlerFunc(addSlash)}, nil
+	answer, below := a.place.Find(p)
+	if below {
+		answer.Tree, answer.Root = a.look().fs, a.folder
 	}
-	return resource.Answer{}, nil
-}
-
-// addSlash redirects to the URL with a slash at its end, relatively, so that it holds wherever the finder is.
-func addSlash(w http.ResponseWriter, r *http.Request) {
-	to := url.URL{Path: "./" + path.Base(r.URL.Path) + "/", RawQuery: r.URL.RawQuery}
-	w.Header().Set("Location", to.String())
-	w.WriteHeader(http.StatusPermanentRedirect)
+	return answer, nil
 }
 
 // look returns the folder that is at the path now, as of the last second.

@@ -20,9 +20,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"net/url"
-	"path"
-	"strings"
 
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/resource"
@@ -49,8 +46,7 @@ type Config struct {
 
 // Validate checks the paths.
 func (c Config) Validate() error {
-	inner := strings.TrimSuffix(strings.TrimPrefix(c.URL, "/"), "/")
-	if c.URL != "" && (len(c.URL) != len(inner)+2 || !fs.ValidPath(inner) || inner == "." || strings.Contains(inner, `\`)) {
+	if c.URL != "" && !resource.Place(c.URL).Valid() {
 		return &registry.SettingError{Setting: "url", Problem: fmt.Sprintf("is %q; it must be the path of a folder, such as /manual/", c.URL)}
 	}
 	if c.Folder != "" && !fs.ValidPath(c.Folder) {
@@ -66,7 +62,7 @@ func build(env *registry.Env, cfg Config) (resource.Hook, error) {
 		return nil, fmt.Errorf("file: %s: %w; it must be a zip archive", cfg.File, err)
 	}
 	env.OnClose(z.Close)
-	a := &archive{prefix: cfg.URL[1:], tree: &z.Reader}
+	a := &archive{place: resource.Place(cfg.URL), tree: &z.Reader}
 	if cfg.Folder != "" && cfg.Folder != "." {
 		info, err := fs.Stat(z, cfg.Folder)
 		if err != nil || !info.IsDir() {
@@ -80,25 +76,15 @@ func build(env *registry.Env, cfg Config) (resource.Hook, error) {
 }
 
 type archive struct {
-	prefix string // manual/
-	tree   fs.FS
+	place resource.Place
+	tree  fs.FS
 }
 
-// Find answers for the paths below the prefix.
+// Find answers for the paths below the place.
 func (a *archive) Find(_ *http.Request, p string) (resource.Answer, error) {
-	rest, below := strings.CutPrefix(p, a.prefix)
-	switch {
-	case below:
-		return resource.Answer{Tree: a.tree, Path: rest, ScriptName: "/" + strings.TrimSuffix(a.prefix, "/")}, nil
-	case len(p) == len(a.prefix)-1 && p == a.prefix[:len(p)]:
-		return resource.Answer{Handler: http.HandlerFunc(addSlash)}, nil
+	answer, below := a.place.Find(p)
+	if below {
+		answer.Tree = a.tree
 	}
-	return resource.Answer{}, nil
-}
-
-// addSlash redirects to the URL with a slash at its end, relatively, so that it holds wherever the finder is.
-func addSlash(w http.ResponseWriter, r *http.Request) {
-	to := url.URL{Path: "./" + path.Base(r.URL.Path) + "/", RawQuery: r.URL.RawQuery}
-	w.Header().Set("Location", to.String())
-	w.WriteHeader(http.StatusPermanentRedirect)
+	return answer, nil
 }
