@@ -19,6 +19,9 @@ import (
 // returns nil; whoever called it closes the connections that take too long. It may be
 // called for several listeners at a time, and again after it returned. An error before
 // ctx ended says that it can't go on.
+//
+// A server whose settings have no listen is given the standard input and output of the process: l has that one connection,
+// a gateway.Process, and Accept returns [io.EOF] when it was closed. Then the server returns nil, and the process ends.
 type ServeFunc func(ctx context.Context, l net.Listener, h http.Handler) error
 
 // Wrap is what a middleware's Build returns: it puts the middleware around next. It is

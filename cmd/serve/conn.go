@@ -46,6 +46,8 @@ func (t *tracker) add(c net.Conn, owner *server) net.Conn {
 		c = &tcpConn{concrete, t}
 	case *net.UnixConn:
 		c = &unixConn{concrete, t}
+	case *stdioConn:
+		concrete.tracker = t
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -20,6 +20,9 @@
 // Connections are tracked, so that a stop can cut those that are left at its deadline. They
 // keep the methods of the concrete type, and with these sendfile.
 //
+// On [Stdio] there is one connection, the process's standard input and output. When its server has served it and
+// returned, the process stops.
+//
 // # Servers
 //
 // A server goes on untouched while the next generation names one of the same ID at the same

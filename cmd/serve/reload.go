@@ -70,7 +70,9 @@ func (r *Runtime) reload(ctx context.Context, trigger string) (number uint64, er
 			slog.Any("err", err))
 		return 0, err
 	}
-	r.watch.set(next.Watch, begin)
+	if !oneRequest(next) {
+		r.watch.set(next.Watch, begin)
+	}
 
 	swapping := time.Now()
 	r.number++

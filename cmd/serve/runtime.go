@@ -160,6 +160,10 @@ func (r *Runtime) untilStop(ctx context.Context, signals <-chan os.Signal, start
 			default: // the reload to come will answer this one too
 			}
 		case err := <-r.deaths:
+			if errors.Is(err, errServed) {
+				r.log.Info("stopping: the request is served")
+				return nil
+			}
 			r.log.Error("stopping: a server died", slog.Any("err", err))
 			return err
 		case <-ctx.Done():

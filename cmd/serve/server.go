@@ -15,8 +15,8 @@ import (
 type Server struct {
 	// Name tells the operator in messages which server it is.
 	Name string
-	// Address is where it listens: "host:port", where port 0 lets the system choose, or
-	// "unix:" and the path of a socket.
+	// Address is where it listens: "host:port", where port 0 lets the system choose,
+	// "unix:" and the path of a socket, or [Stdio].
 	Address string
 	// Mode is who may connect to a unix socket. Default: 0660.
 	Mode fs.FileMode
@@ -26,7 +26,8 @@ type Server struct {
 	// Serve accepts connections on l and answers each request with h until ctx ends; then it
 	// stops accepting, closes idle connections, lets requests under way finish, and returns
 	// nil. It calls l.Accept at once: that is how one knows that it has started. The
-	// connections that l accepts have the methods of *net.TCPConn or *net.UnixConn.
+	// connections that l accepts have the methods of *net.TCPConn or *net.UnixConn. On Stdio, where
+	// there is only one connection, it returns nil too when Accept has given io.EOF.
 	Serve func(ctx context.Context, l net.Listener, h http.Handler) error
 }
 
@@ -123,6 +124,8 @@ func (r *Runtime) runServer(ctx context.Context, s *server) {
 	switch {
 	case told && err != nil:
 		r.log.Error("server ended with an error", slog.String("server", s.Name), slog.String("address", s.Address), slog.Any("err", err))
+	case !told && err == nil && s.Address == Stdio:
+		s.err = errServed
 	case !told && err == nil:
 		s.err = errors.New("it ended by itself")
 	case !told:

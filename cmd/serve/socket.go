@@ -29,8 +29,11 @@ type socket struct {
 // defaultMode lets the group connect, which is how a front server on the same machine does.
 const defaultMode fs.FileMode = 0o660
 
-// openSocket listens on address: "host:port", or "unix:" and a path.
+// openSocket listens on address: "host:port", "unix:" and a path, or Stdio.
 func openSocket(ctx context.Context, address string, mode fs.FileMode) (*socket, error) {
+	if address == Stdio {
+		return &socket{ln: newStdio()}, nil
+	}
 	path, isUnix := strings.CutPrefix(address, "unix:")
 	if isUnix {
 		return openUnix(ctx, path, mode)
@@ -147,6 +150,9 @@ func (s *socket) setMode(mode fs.FileMode) error {
 
 // duplicate returns a listener with a descriptor of its own on the same socket.
 func (s *socket) duplicate() (net.Listener, error) {
+	if once, ok := s.ln.(*stdio); ok { // it has but one connection to give
+		return once, nil
+	}
 	f, err := s.ln.File()
 	if err != nil {
 		return nil, err

@@ -78,11 +78,11 @@ func (s *Single) converse(ctx context.Context, c *Conn, h http.Handler) {
 		c.Linger(in)
 		return
 	}
-	s.answer(c, in, r, h)
+	_ = s.Answer(c, in, r, h) // the client has seen what there is
 }
 
-// answer has h answer r.
-func (s *Single) answer(c *Conn, in *bufio.Reader, r *http.Request, h http.Handler) {
+// Answer has h answer r, whose body comes from in. With an error the answer isn't whole, and the connection is closed.
+func (s *Single) Answer(c *Conn, in *bufio.Reader, r *http.Request, h http.Handler) error {
 	ctx, gone := context.WithCancel(r.Context())
 	defer gone()
 	r.ContentLength = max(r.ContentLength, 0)
@@ -104,6 +104,7 @@ func (s *Single) answer(c *Conn, in *bufio.Reader, r *http.Request, h http.Handl
 	case b.left > 0:
 		c.Linger(in)
 	}
+	return err
 }
 
 // Decline returns the answer to a request that can't be handed to a handler: the error's text, with its status.
@@ -167,7 +168,7 @@ func (*oneBody) Close() error { return nil }
 
 // whole begins to wait for the client to leave. There is nothing else that it could do.
 func (b *oneBody) whole() {
-	if !b.conn.Patience(0) || b.stopped.Load() {
+	if _, ok := b.conn.Conn.(Process); ok || !b.conn.Patience(0) || b.stopped.Load() {
 		return
 	}
 	b.watch = make(chan struct{})

@@ -41,6 +41,10 @@ type Case[C any] struct {
 	// Client sends requests to a server that speaks another protocol than HTTP. The kit closes its
 	// idle connections, if it has a method for that.
 	Client func(addr net.Addr) http.RoundTripper
+	// Process says that the connections of a server are processes that a web server has started for one
+	// request each, see registry/gateway.Process. Such a server can't see that a client left, and can't tell
+	// one that its answer broke off; the rules about that aren't tried.
+	Process bool
 }
 
 // patience is how long the kit waits for what must happen. Only a component that breaks a
@@ -152,6 +156,7 @@ type subject struct {
 	files      map[string]string
 	persistent bool
 	client     func(addr net.Addr) http.RoundTripper
+	process    bool
 }
 
 func newSubject[C any](d *registry.Definition, c Case[C]) *subject {
@@ -165,6 +170,7 @@ func newSubject[C any](d *registry.Definition, c Case[C]) *subject {
 		files:      maps.Clone(c.Files),
 		persistent: c.Persistent,
 		client:     c.Client,
+		process:    c.Process,
 	}
 	if c.Settings != nil {
 		s.settings = func(t *testing.T) any {

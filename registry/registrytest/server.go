@@ -54,12 +54,15 @@ func (k *kit) serving(serve registry.ServeFunc, network string, h http.HandlerFu
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &serving{k: k, listener: l, end: cancel, returned: make(chan error, 1)}
-	if k.client != nil {
+	switch {
+	case k.process:
+		s.listener, s.client = processes{l}, starter{l.Addr()}
+	case k.client != nil:
 		s.client = k.client(l.Addr())
-	} else {
+	default:
 		s.client = &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: concurrency, DialContext: s.dial}
 	}
-	go func() { s.returned <- protect(func() error { return serve(ctx, l, h) }) }()
+	go func() { s.returned <- protect(func() error { return serve(ctx, s.listener, h) }) }()
 	k.first(func() {
 		cancel()
 		s.idle()
@@ -222,6 +225,9 @@ func serverConcurrent(k *kit) error {
 }
 
 func serverAborts(k *kit) error {
+	if k.process {
+		return nil
+	}
 	serve, err := product[registry.ServeFunc](k)
 	if err != nil {
 		return err
@@ -285,6 +291,9 @@ func (h *held) wait(ctx context.Context) error {
 }
 
 func serverClientGone(k *kit) error {
+	if k.process {
+		return nil
+	}
 	serve, err := product[registry.ServeFunc](k)
 	if err != nil {
 		return err
@@ -365,7 +374,7 @@ func serverFinishes(k *kit) error {
 }
 
 func serverRefuses(k *kit) error {
-	if k.client != nil {
+	if k.client != nil || k.process {
 		return nil // how a connection is left idle is the protocol's affair
 	}
 	serve, err := product[registry.ServeFunc](k)
