@@ -36,7 +36,7 @@ const (
 func Main(args []string) int {
 	p := &program{registry: registry.Compiled(), in: os.Stdin, out: &output{Writer: os.Stdout}, err: &output{Writer: os.Stderr}}
 	root := p.root()
-	root.SetArgs(args)
+	root.SetArgs(withoutQuery(args))
 	root.SetOut(p.out)
 	root.SetErr(p.err)
 	err := root.Execute()

@@ -26,12 +26,17 @@ func (p *program) run() *cobra.Command {
 It follows the file: when it changes, or a file that it depends on, or on SIGHUP,
 the new stack is built beside the old one and takes over between two requests. A
 file with problems changes nothing; they are logged. SIGINT and SIGTERM let
-the requests under way finish and stop; a second one stops at once.`,
+the requests under way finish and stop; a second one stops at once.
+
+With the server cgi it answers the one request that a web server has started it for.`,
 		Args: wants(0, 1, "run wants one stack file"),
 		RunE: func(c *cobra.Command, args []string) error {
 			file := defaultFile
 			if len(args) > 0 {
 				file = args[0]
+			}
+			if startedByWebServer() && !c.Flags().Changed("log-level") {
+				level = slog.LevelWarn
 			}
 			return p.serve(c.Context(), file, newLogger(p.err.Writer, level))
 		},
@@ -106,7 +111,11 @@ func (l *loader) load(ctx context.Context) (serve.Generation, error) {
 		StopTimeout:  deadlines.Stop,
 	}
 	for _, s := range stack.Servers {
-		g.Servers = append(g.Servers, serve.Server{Name: s.Name, Address: string(s.Address), Mode: s.Mode, ID: s.ID, Serve: s.Serve})
+		address := string(s.Address)
+		if address == "" { // it has no setting for that
+			address = serve.Stdio
+		}
+		g.Servers = append(g.Servers, serve.Server{Name: s.Name, Address: address, Mode: s.Mode, ID: s.ID, Serve: s.Serve})
 	}
 	return g, nil
 }

@@ -45,6 +45,7 @@ import (
 	_ "github.com/stackd/stackd/components/reporters/log"
 	_ "github.com/stackd/stackd/components/reporters/mail"
 	_ "github.com/stackd/stackd/components/reporters/webhook"
+	_ "github.com/stackd/stackd/components/servers/cgi"
 	_ "github.com/stackd/stackd/components/servers/fastcgi"
 	_ "github.com/stackd/stackd/components/servers/http"
 	_ "github.com/stackd/stackd/components/servers/scgi"
