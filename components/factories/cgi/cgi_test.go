@@ -43,10 +43,10 @@ func TestEnvironment(t *testing.T) {
 		c.Secrets = map[string]registry.Secret{"PASSWORD": registry.NewSecret("sesame")}
 		c.Inherit = append(c.Inherit, "STACKD_TEST_LANG", "STACKD_TEST_NOT_SET")
 	})
-	environ.Vars.Preset(&s.base, map[string]any{
+	environ.Vars.Preset(&s.Base, map[string]any{
 		"theme": "dark", "max-age": 10, "ratio": 1.5, "debug": true, "list": []any{1}, "nested": map[string]any{"a": 1}, "none": nil,
 	})
-	host, port, err := net.SplitHostPort(strings.TrimPrefix(s.server.URL, "http://"))
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(s.Server.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,11 +61,11 @@ func TestEnvironment(t *testing.T) {
 			"GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "GET", "SCRIPT_NAME": "/env", "PATH_INFO": "", "PATH_TRANSLATED": absent,
 			"QUERY_STRING": "", "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_NAME": host, "SERVER_PORT": port, "SERVER_SOFTWARE": "stackd",
 			"REMOTE_ADDR": "127.0.0.1", "REMOTE_HOST": "127.0.0.1", "REQUEST_URI": "/env", "CONTENT_LENGTH": absent, "CONTENT_TYPE": absent,
-			"SCRIPT_FILENAME": filepath.Join(s.dir, "env"), "DOCUMENT_ROOT": s.dir, "REDIRECT_STATUS": "200", "HTTPS": absent,
-			"AUTH_TYPE": absent, "HTTP_HOST": host + ":" + port, "PWD": s.dir, "PATH": os.Getenv("PATH"),
+			"SCRIPT_FILENAME": filepath.Join(s.Dir, "env"), "DOCUMENT_ROOT": s.Dir, "REDIRECT_STATUS": "200", "HTTPS": absent,
+			"AUTH_TYPE": absent, "HTTP_HOST": host + ":" + port, "PWD": s.Dir, "PATH": os.Getenv("PATH"),
 		}},
 		{name: "path info", method: "GET", path: "/env/a%20b/../c//d?x=%20y&z", want: map[string]string{
-			"PATH_INFO": "/a b/../c//d", "PATH_TRANSLATED": filepath.Join(s.dir, "c/d"), "QUERY_STRING": "x=%20y&z",
+			"PATH_INFO": "/a b/../c//d", "PATH_TRANSLATED": filepath.Join(s.Dir, "c/d"), "QUERY_STRING": "x=%20y&z",
 			"REQUEST_URI": "/env/a%20b/../c//d?x=%20y&z",
 		}},
 		{name: "body", method: "POST", path: "/env", body: strings.NewReader("12345"), header: http.Header{"Content-Type": {"text/x"}}, want: map[string]string{
@@ -94,12 +94,12 @@ func TestEnvironment(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := s.request(tt.method, tt.path, tt.body)
+			r := s.Request(tt.method, tt.path, tt.body)
 			maps.Copy(r.Header, tt.header)
-			res := s.send(s.client, r)
-			s.quiet()
+			res := s.Send(r)
+			s.Quiet()
 			env := make(map[string]string)
-			for line := range strings.Lines(res.body) {
+			for line := range strings.Lines(res.Text) {
 				name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
 				env[name] = value
 			}
@@ -126,10 +126,10 @@ func TestUser(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSite(t, map[string]string{"env": dump}, func(c *cgi.Config) { c.Env = map[string]string{"REMOTE_USER": "anybody"} })
 			if tt.user != "" {
-				environ.User.Preset(&s.base, tt.user)
+				environ.User.Preset(&s.Base, tt.user)
 			}
-			if res := s.send(s.client, s.request("GET", "/env", nil)); !strings.Contains("\n"+res.body, tt.want) || strings.Count(res.body, "REMOTE_USER=") != 1 {
-				t.Errorf("the environment has no %q, or another one too:\n%s", tt.want, res.body)
+			if res := s.Send(s.Request("GET", "/env", nil)); !strings.Contains("\n"+res.Text, tt.want) || strings.Count(res.Text, "REMOTE_USER=") != 1 {
+				t.Errorf("the environment has no %q, or another one too:\n%s", tt.want, res.Text)
 			}
 		})
 	}
@@ -137,10 +137,10 @@ func TestUser(t *testing.T) {
 
 func TestAuthorization(t *testing.T) {
 	s := newSite(t, map[string]string{"env": dump}, func(c *cgi.Config) { c.Authorization = true })
-	r := s.request("GET", "/env", nil)
+	r := s.Request("GET", "/env", nil)
 	r.SetBasicAuth("ada", "secret")
-	if res := s.send(s.client, r); !strings.Contains(res.body, "\nHTTP_AUTHORIZATION=Basic ") {
-		t.Errorf("the environment has no HTTP_AUTHORIZATION:\n%s", res.body)
+	if res := s.Send(r); !strings.Contains(res.Text, "\nHTTP_AUTHORIZATION=Basic ") {
+		t.Errorf("the environment has no HTTP_AUTHORIZATION:\n%s", res.Text)
 	}
 }
 
@@ -179,35 +179,35 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSite(t, map[string]string{"script": tt.script}, nil)
-			s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+			s.Server.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 			method := "GET"
 			if tt.method != "" {
 				method = tt.method
 			}
-			res, err := s.do(s.client, s.request(method, "/script", nil))
+			res, err := s.Do(s.Server.Client(), s.Request(method, "/script", nil))
 			if tt.cut {
-				if err == nil && res.err == nil {
+				if err == nil && res.Err == nil {
 					t.Error("the response was whole; it must be cut")
 				}
 			} else if err != nil {
 				t.Fatal(err)
 			} else {
-				if res.err != nil {
-					t.Errorf("the body can't be read: %v", res.err)
+				if res.Err != nil {
+					t.Errorf("the body can't be read: %v", res.Err)
 				}
 				if res.StatusCode != tt.status {
 					t.Errorf("the status is %d; it must be %d", res.StatusCode, tt.status)
 				}
 			}
 			if tt.fails != "" {
-				if err := s.failure(); !strings.HasPrefix(err.Error(), tt.fails) || failure.Status(err) != 502 {
+				if err := s.Failure(); !strings.HasPrefix(err.Error(), tt.fails) || failure.Status(err) != 502 {
 					t.Errorf("it was reported with status %d:\n%v\nit must be with 502:\n%s", failure.Status(err), err, tt.fails)
 				}
 				return
 			}
-			s.quiet()
-			if res.body != tt.body {
-				t.Errorf("the body is %q; it must be %q", res.body, tt.body)
+			s.Quiet()
+			if res.Text != tt.body {
+				t.Errorf("the body is %q; it must be %q", res.Text, tt.body)
 			}
 			for name, want := range tt.header {
 				if diff := cmp.Diff(want, res.Header[name]); diff != "" {
@@ -225,8 +225,8 @@ func TestStandardError(t *testing.T) {
 		"well":  `echo careful >&2; printf 'Content-Type: text/plain\n\nfine'; echo "twice" >&2`,
 	}, nil)
 	t.Run("in the report", func(t *testing.T) {
-		s.get("/fails")
-		err := s.failure()
+		s.Get("/fails")
+		err := s.Failure()
 		detailed, ok := errors.AsType[failure.Detailed](err)
 		if !ok {
 			t.Fatalf("the error is %v; it must have details", err)
@@ -235,13 +235,13 @@ func TestStandardError(t *testing.T) {
 		if diff := cmp.Diff(want, detailed.Details()); diff != "" {
 			t.Errorf("details (-want +got):\n%s", diff)
 		}
-		if log := s.logged(); log != "" {
+		if log := s.Logged(); log != "" {
 			t.Errorf("it was logged as well: %s", log)
 		}
 	})
 	t.Run("only its end", func(t *testing.T) {
-		s.get("/much")
-		detailed, ok := errors.AsType[failure.Detailed](s.failure())
+		s.Get("/much")
+		detailed, ok := errors.AsType[failure.Detailed](s.Failure())
 		if !ok {
 			t.Fatal("the error must have details")
 		}
@@ -251,12 +251,12 @@ func TestStandardError(t *testing.T) {
 		}
 	})
 	t.Run("in the log", func(t *testing.T) {
-		if res := s.get("/well"); res.body != "fine" {
-			t.Errorf("the body is %q", res.body)
+		if res := s.Get("/well"); res.Text != "fine" {
+			t.Errorf("the body is %q", res.Text)
 		}
-		s.server.Close() // the line is logged after the response
-		log := s.logged()
-		for _, want := range []string{"level=WARN", "script=well", "line=careful", "line=twice"} {
+		s.Server.Close() // the line is logged after the response
+		log := s.Logged()
+		for _, want := range []string{`"level":"WARN"`, `"script":"well"`, `"line":"careful"`, `"line":"twice"`} {
 			if !strings.Contains(log, want) {
 				t.Errorf("the log has no %s:\n%s", want, log)
 			}
@@ -278,17 +278,17 @@ func TestEcho(t *testing.T) {
 	for _, protocol := range []struct {
 		name   string
 		client *http.Client
-	}{{"HTTP/1.1", s.client}, {"HTTP/2", s.http2()}} {
+	}{{"HTTP/1.1", s.Server.Client()}, {"HTTP/2", s.http2()}} {
 		for _, chunked := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s chunked %v", protocol.name, chunked), func(t *testing.T) {
-				r := s.request("POST", "/echo", bytes.NewReader(data))
+				r := s.Request("POST", "/echo", bytes.NewReader(data))
 				if chunked {
 					r.ContentLength = -1
 				}
-				res := s.send(protocol.client, r)
-				s.quiet()
-				if res.err != nil || sha256.Sum256([]byte(res.body)) != sha256.Sum256(data) {
-					t.Errorf("%d bytes came back (%v); they must be the %d sent", len(res.body), res.err, len(data))
+				res := s.SendBy(protocol.client, r)
+				s.Quiet()
+				if res.Err != nil || sha256.Sum256([]byte(res.Text)) != sha256.Sum256(data) {
+					t.Errorf("%d bytes came back (%v); they must be the %d sent", len(res.Text), res.Err, len(data))
 				}
 				if got := res.Header.Get("X-Length"); got != strconv.Itoa(len(data)) {
 					t.Errorf("CONTENT_LENGTH is %s; it must be %d", got, len(data))
@@ -305,9 +305,9 @@ func TestStreams(t *testing.T) {
 		printf 'Content-Type: text/plain\n\nfirst'
 		read x < %s; printf 'second'
 		read x < %s; printf 'third'`, go1, go2)}, nil)
-	for name, client := range map[string]*http.Client{"HTTP/1.1": s.client, "HTTP/2": s.http2()} {
+	for name, client := range map[string]*http.Client{"HTTP/1.1": s.Server.Client(), "HTTP/2": s.http2()} {
 		t.Run(name, func(t *testing.T) {
-			res, err := client.Do(s.request("GET", "/slow", nil))
+			res, err := client.Do(s.Request("GET", "/slow", nil))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -328,10 +328,10 @@ func TestStreams(t *testing.T) {
 // The script answers to the first half of a body before the second is sent.
 func TestBothWays(t *testing.T) {
 	s := newSite(t, map[string]string{"cat": `printf 'Content-Type: text/plain\n\n'; exec cat`}, nil)
-	for name, client := range map[string]*http.Client{"HTTP/1.1": s.client, "HTTP/2": s.http2()} {
+	for name, client := range map[string]*http.Client{"HTTP/1.1": s.Server.Client(), "HTTP/2": s.http2()} {
 		t.Run(name, func(t *testing.T) {
 			out, in := io.Pipe()
-			r := s.request("POST", "/cat", out)
+			r := s.Request("POST", "/cat", out)
 			r.ContentLength = int64(len("ping pong"))
 			var wg sync.WaitGroup
 			defer wg.Wait()
@@ -365,22 +365,22 @@ func TestInputNotRead(t *testing.T) {
 	s := newSite(t, map[string]string{"deaf": `printf 'Content-Type: text/plain\n\nhello'`}, nil)
 	for i := range 5 {
 		for _, size := range []int{10, 1 << 20} {
-			r := s.request("POST", "/deaf", bytes.NewReader(noise(size)))
-			if res := s.send(s.client, r); res.body != "hello" || res.err != nil {
-				t.Errorf("request %d with %d bytes: the body is %q (%v)", i, size, res.body, res.err)
+			r := s.Request("POST", "/deaf", bytes.NewReader(noise(size)))
+			if res := s.Send(r); res.Text != "hello" || res.Err != nil {
+				t.Errorf("request %d with %d bytes: the body is %q (%v)", i, size, res.Text, res.Err)
 			}
-			s.quiet()
+			s.Quiet()
 		}
 	}
 	t.Run("from a client that stops sending", func(t *testing.T) {
 		out, in := io.Pipe()
 		defer in.Close()
-		r := s.request("POST", "/deaf", out)
+		r := s.Request("POST", "/deaf", out)
 		r.ContentLength = 100
-		if res := s.send(s.client, r); res.body != "hello" {
-			t.Errorf("the body is %q (%v)", res.body, res.err)
+		if res := s.Send(r); res.Text != "hello" {
+			t.Errorf("the body is %q (%v)", res.Text, res.Err)
 		}
-		s.quiet()
+		s.Quiet()
 	})
 }
 
@@ -404,10 +404,10 @@ func TestKilledWithRequest(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			body, in := io.Pipe()
 			defer in.Close()
-			r := s.request("POST", "/script", body).WithContext(ctx)
+			r := s.Request("POST", "/script", body).WithContext(ctx)
 			r.ContentLength = 100
 			var wg sync.WaitGroup
-			wg.Go(func() { _, _ = s.do(s.client, r) })
+			wg.Go(func() { _, _ = s.Do(s.Server.Client(), r) })
 			f := open(t, alive, os.O_RDONLY)
 			hear(t, f, len("ready\n"))
 			cancel()
@@ -432,10 +432,10 @@ func TestLeftBehind(t *testing.T) {
 				t.Errorf("there is %q (%v)", rest, err)
 			}
 		})
-		if res := s.get("/script"); res.body != "hello" || res.err != nil {
-			t.Errorf("the body is %q (%v)", res.body, res.err)
+		if res := s.Get("/script"); res.Text != "hello" || res.Err != nil {
+			t.Errorf("the body is %q (%v)", res.Text, res.Err)
 		}
-		s.quiet()
+		s.Quiet()
 		wg.Wait()
 	})
 	t.Run("out of the group", func(t *testing.T) {
@@ -444,10 +444,10 @@ func TestLeftBehind(t *testing.T) {
 		s := newSite(t, map[string]string{"script": fmt.Sprintf(
 			`setsid sh -c 'echo left > %[1]s; read x < %[2]s; echo $x > %[3]s' & read x < %[1]s; printf 'Content-Type: text/plain\n\nhello'`,
 			left, ears, mouth)}, nil)
-		if res := s.get("/script"); res.body != "hello" || res.err != nil {
-			t.Errorf("the body is %q (%v)", res.body, res.err)
+		if res := s.Get("/script"); res.Text != "hello" || res.Err != nil {
+			t.Errorf("the body is %q (%v)", res.Text, res.Err)
 		}
-		s.quiet()
+		s.Quiet()
 		say(t, open(t, ears, os.O_WRONLY), "alive")
 		if got, err := io.ReadAll(open(t, mouth, os.O_RDONLY)); err != nil || string(got) != "alive\n" {
 			t.Errorf("it says %q (%v)", got, err)
@@ -474,14 +474,14 @@ func TestTimeout(t *testing.T) {
 		{"after closing its output", "/closed", nil, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			res, err := s.do(s.client, s.request("POST", tt.path, bytes.NewReader(tt.body)))
-			if tt.cut && err == nil && res.err == nil {
+			res, err := s.Do(s.Server.Client(), s.Request("POST", tt.path, bytes.NewReader(tt.body)))
+			if tt.cut && err == nil && res.Err == nil {
 				t.Error("the response is whole; it must be cut")
 			}
 			if !tt.cut && (err != nil || res.StatusCode != 504) {
 				t.Errorf("the answer is %+v (%v); the status must be 504", res.Response, err)
 			}
-			got := s.failure()
+			got := s.Failure()
 			if want := strings.TrimPrefix(tt.path, "/") + ": it did nothing for longer than timeout"; got.Error() != want || failure.Status(got) != 504 {
 				t.Errorf("it was reported with %d: %v; it must be with 504: %s", failure.Status(got), got, want)
 			}
@@ -489,7 +489,7 @@ func TestTimeout(t *testing.T) {
 	}
 	t.Run("not while the client is slow", func(t *testing.T) {
 		body, in := io.Pipe()
-		r := s.request("POST", "/sum", body)
+		r := s.Request("POST", "/sum", body)
 		r.ContentLength = 2
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -501,10 +501,10 @@ func TestTimeout(t *testing.T) {
 			}
 			in.Close()
 		})
-		if res := s.send(s.client, r); res.body != "xx" {
-			t.Errorf("the body is %q (%v)", res.body, res.err)
+		if res := s.Send(r); res.Text != "xx" {
+			t.Errorf("the body is %q (%v)", res.Text, res.Err)
 		}
-		s.quiet()
+		s.Quiet()
 		wg.Wait()
 	})
 }
@@ -522,12 +522,12 @@ func TestMaxProcesses(t *testing.T) {
 		s, ready, release := start(t, time.Millisecond)
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if res := s.get("/slow"); res.body != "slow" {
-				t.Errorf("the body is %q", res.body)
+			if res := s.Get("/slow"); res.Text != "slow" {
+				t.Errorf("the body is %q", res.Text)
 			}
 		})
 		hear(t, ready, len("ready\n"))
-		if res := s.get("/fast"); res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" {
+		if res := s.Get("/fast"); res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" {
 			t.Errorf("the status is %d, Retry-After %q; they must be 503 and 1", res.StatusCode, res.Header.Get("Retry-After"))
 		}
 		release()
@@ -536,24 +536,24 @@ func TestMaxProcesses(t *testing.T) {
 	t.Run("served in the end", func(t *testing.T) {
 		s, ready, release := start(t, time.Minute)
 		var wg sync.WaitGroup
-		wg.Go(func() { s.get("/slow") })
+		wg.Go(func() { s.Get("/slow") })
 		hear(t, ready, len("ready\n"))
 		wg.Go(func() {
-			if res := s.get("/fast"); res.body != "fast" {
-				t.Errorf("the body is %q", res.body)
+			if res := s.Get("/fast"); res.Text != "fast" {
+				t.Errorf("the body is %q", res.Text)
 			}
 		})
 		release()
 		wg.Wait()
-		s.quiet()
+		s.Quiet()
 	})
 	t.Run("not waiting for a client that is gone", func(t *testing.T) {
 		s, ready, release := start(t, time.Hour)
 		var wg sync.WaitGroup
-		wg.Go(func() { s.get("/slow") })
+		wg.Go(func() { s.Get("/slow") })
 		hear(t, ready, len("ready\n"))
 		ctx, cancel := context.WithCancel(t.Context())
-		wg.Go(func() { _, _ = s.do(s.client, s.request("GET", "/fast", nil).WithContext(ctx)) })
+		wg.Go(func() { _, _ = s.Do(s.Server.Client(), s.Request("GET", "/fast", nil).WithContext(ctx)) })
 		cancel()
 		release()
 		wg.Wait()
@@ -563,32 +563,32 @@ func TestMaxProcesses(t *testing.T) {
 func TestBodyRefused(t *testing.T) {
 	s := newSite(t, map[string]string{"cat": `printf 'Content-Type: text/plain\n\n'; cat`, "late": `cat >/dev/null; printf 'Content-Type: text/plain\n\n'`}, func(c *cgi.Config) { c.MaxSpool = 100 })
 	t.Run("just fits", func(t *testing.T) {
-		res := s.send(s.client, s.request("POST", "/cat", io.MultiReader(bytes.NewReader(noise(100)))))
-		if res.StatusCode != 200 || len(res.body) != 100 {
-			t.Errorf("the status is %d, the length %d", res.StatusCode, len(res.body))
+		res := s.Send(s.Request("POST", "/cat", io.MultiReader(bytes.NewReader(noise(100)))))
+		if res.StatusCode != 200 || len(res.Text) != 100 {
+			t.Errorf("the status is %d, the length %d", res.StatusCode, len(res.Text))
 		}
 	})
 	t.Run("too long to spool", func(t *testing.T) {
-		res := s.send(s.client, s.request("POST", "/cat", io.MultiReader(bytes.NewReader(noise(101)))))
-		if err := s.failure(); res.StatusCode != 413 {
+		res := s.Send(s.Request("POST", "/cat", io.MultiReader(bytes.NewReader(noise(101)))))
+		if err := s.Failure(); res.StatusCode != 413 {
 			t.Errorf("the status is %d (%v); it must be 413", res.StatusCode, err)
 		}
 	})
 	t.Run("longer than the server takes", func(t *testing.T) {
 		for _, chunked := range []bool{false, true} {
-			handler := s.server.Config.Handler
-			s.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			handler := s.Server.Config.Handler
+			s.Server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				r2 := r.WithContext(r.Context())
 				r2.Body = http.MaxBytesReader(w, r.Body, 10)
 				handler.ServeHTTP(w, r2)
 			})
-			r := s.request("POST", "/late", bytes.NewReader(noise(20)))
+			r := s.Request("POST", "/late", bytes.NewReader(noise(20)))
 			if chunked {
 				r.ContentLength = -1
 			}
-			res := s.send(s.client, r)
-			s.server.Config.Handler = handler
-			if err := s.failure(); res.StatusCode != 413 {
+			res := s.Send(r)
+			s.Server.Config.Handler = handler
+			if err := s.Failure(); res.StatusCode != 413 {
 				t.Errorf("chunked %v: the status is %d (%v); it must be 413", chunked, res.StatusCode, err)
 			}
 		}
@@ -599,42 +599,42 @@ func TestCommand(t *testing.T) {
 	s := newSite(t, nil, func(c *cgi.Config) {
 		c.Command = []string{"sh", "-c", `printf 'Content-Type: text/plain\n\n'; cat "$SCRIPT_FILENAME"`}
 	})
-	if err := os.WriteFile(filepath.Join(s.dir, "page.x"), []byte("not executable"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.Dir, "page.x"), []byte("not executable"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if res := s.get("/page.x"); res.body != "not executable" {
-		t.Errorf("the body is %q", res.body)
+	if res := s.Get("/page.x"); res.Text != "not executable" {
+		t.Errorf("the body is %q", res.Text)
 	}
-	s.quiet()
+	s.Quiet()
 }
 
 func TestMake(t *testing.T) {
 	s := newSite(t, map[string]string{"script": ""}, nil)
-	if err := os.WriteFile(filepath.Join(s.dir, "plain"), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.Dir, "plain"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(filepath.Join(s.dir, "folder"), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(s.Dir, "folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	inArchive := s.file("script")
+	inArchive := s.File("script")
 	inArchive.Root = ""
 	for _, tt := range []struct {
 		name string
 		file *resource.File
 		want string
 	}{
-		{"not executable", s.file("plain"), "plain isn't executable; it must be (chmod +x), unless command is set"},
-		{"folder", s.file("folder"), "folder is no regular file; a script must be"},
+		{"not executable", s.File("plain"), "plain isn't executable; it must be (chmod +x), unless command is set"},
+		{"folder", s.File("folder"), "folder is no regular file; a script must be"},
 		{"not on disk", inArchive, "script isn't a file on disk, so it can't be run"},
-		{"gone", s.file("none"), "stat none: no such file or directory"},
+		{"gone", s.File("none"), "stat none: no such file or directory"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := s.factory.Make(tt.file); err == nil || err.Error() != tt.want {
+			if _, err := s.Factory.Make(tt.file); err == nil || err.Error() != tt.want {
 				t.Errorf("the error is %v; it must be %s", err, tt.want)
 			}
 		})
 	}
-	app, err := s.factory.Make(s.file("script"))
+	app, err := s.Factory.Make(s.File("script"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -646,10 +646,10 @@ func TestMake(t *testing.T) {
 func TestNotStarted(t *testing.T) {
 	s := newSite(t, nil, nil)
 	s.write("bad", "#!/no/such/interpreter\n")
-	if res := s.get("/bad"); res.StatusCode != 502 {
+	if res := s.Get("/bad"); res.StatusCode != 502 {
 		t.Errorf("the status is %d; it must be 502", res.StatusCode)
 	}
-	if err := s.failure(); !strings.HasPrefix(err.Error(), "bad: it can't be started: ") {
+	if err := s.Failure(); !strings.HasPrefix(err.Error(), "bad: it can't be started: ") {
 		t.Errorf("it was reported: %v", err)
 	}
 }
@@ -664,18 +664,18 @@ func TestConcurrent(t *testing.T) {
 		wg.Go(func() {
 			body := strings.Repeat(strconv.Itoa(i)+" ", 1000*(i%3))
 			path := fmt.Sprintf("/echo/%d", i)
-			r := s.request("POST", path, strings.NewReader(body))
+			r := s.Request("POST", path, strings.NewReader(body))
 			if i%2 == 0 {
 				r.ContentLength = -1
 			}
-			res, err := s.do(s.client, r)
-			if want := body + fmt.Sprintf("/%d", i); err != nil || res.err != nil || res.body != want {
-				t.Errorf("request %d: %v, %v and %d bytes; they must be %d", i, err, res.err, len(res.body), len(want))
+			res, err := s.Do(s.Server.Client(), r)
+			if want := body + fmt.Sprintf("/%d", i); err != nil || res.Err != nil || res.Text != want {
+				t.Errorf("request %d: %v, %v and %d bytes; they must be %d", i, err, res.Err, len(res.Text), len(want))
 			}
 		})
 	}
 	wg.Wait()
-	s.quiet()
+	s.Quiet()
 }
 
 // After requests of all sorts no process of ours is left, not even a dead one.
@@ -692,10 +692,10 @@ func TestNoProcessLeft(t *testing.T) {
 		"fork": `sleep 1000 & exit 1`,
 	}, func(c *cgi.Config) { c.Timeout = 50 * time.Millisecond })
 	for _, name := range []string{"well", "ill", "slow", "fork"} {
-		s.get("/" + name)
-		s.send(s.client, s.request("POST", "/"+name, io.MultiReader(strings.NewReader("chunked"))))
+		s.Get("/" + name)
+		s.Send(s.Request("POST", "/"+name, io.MultiReader(strings.NewReader("chunked"))))
 	}
-	s.server.Close()
+	s.Server.Close()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ func TestGit(t *testing.T) {
 	s := newSite(t, map[string]string{"git": "exec git http-backend\n"}, func(c *cgi.Config) {
 		c.Env = map[string]string{"GIT_PROJECT_ROOT": repos, "GIT_HTTP_EXPORT_ALL": "1"}
 	})
-	url := s.server.URL + "/git/repo.git"
+	url := s.Server.URL + "/git/repo.git"
 
 	first, second := filepath.Join(work, "first"), filepath.Join(work, "second")
 	git(t, work, "clone", "-q", url, first)
@@ -75,8 +75,8 @@ func TestGit(t *testing.T) {
 	if a, b := git(t, first, "rev-parse", "HEAD"), git(t, second, "rev-parse", "HEAD"); a != b {
 		t.Errorf("after a pull the clone is at %s; it must be at %s", b, a)
 	}
-	s.quiet()
-	if res := s.get("/git/none.git/info/refs?service=git-upload-pack"); res.StatusCode != http.StatusNotFound {
+	s.Quiet()
+	if res := s.Get("/git/none.git/info/refs?service=git-upload-pack"); res.StatusCode != http.StatusNotFound {
 		t.Errorf("an unknown repository is answered with %d", res.StatusCode)
 	}
 }
@@ -104,16 +104,16 @@ CGIHandler().run(validator(app))
 		{"PUT", "/app/", strings.Repeat("x", 100000), "PUT " + strings.Repeat("x", 100000)},
 	} {
 		t.Run(tt.method, func(t *testing.T) {
-			res := s.send(s.client, s.request(tt.method, tt.path, strings.NewReader(tt.body)))
-			if res.StatusCode != 201 || res.body != tt.want {
-				t.Errorf("it is answered with %d and %.100q", res.StatusCode, res.body)
+			res := s.Send(s.Request(tt.method, tt.path, strings.NewReader(tt.body)))
+			if res.StatusCode != 201 || res.Text != tt.want {
+				t.Errorf("it is answered with %d and %.100q", res.StatusCode, res.Text)
 			}
-			s.quiet()
+			s.Quiet()
 		})
 	}
 	s.write("raises", "#!"+python+"\nraise KeyError('no such thing')\n")
-	s.get("/raises")
-	if got := fmt.Sprintf("%+v", s.failure()); got != "raises: it ended without writing anything (exit status 1)" {
+	s.Get("/raises")
+	if got := fmt.Sprintf("%+v", s.Failure()); got != "raises: it ended without writing anything (exit status 1)" {
 		t.Errorf("it was reported: %s", got)
 	}
 }

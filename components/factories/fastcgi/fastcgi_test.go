@@ -84,7 +84,7 @@ func TestVariables(t *testing.T) {
 		c.Secrets = map[string]registry.Secret{"PASSWORD": registry.NewSecret("sesame")}
 	}
 	s := newSite(t, address, edit)
-	environ.Vars.Preset(&s.base, map[string]any{"theme": "dark"})
+	environ.Vars.Preset(&s.Base, map[string]any{"theme": "dark"})
 	elsewhere := newSite(t, address, func(c *fastcgi.Config) { c.Root = "/srv/www" })
 	const absent = "(absent)"
 	long := strings.Repeat("x", 100_000)
@@ -95,11 +95,11 @@ func TestVariables(t *testing.T) {
 		want       map[string]string
 	}{
 		{name: "script", path: "/script?a=b", site: s, want: map[string]string{
-			"SCRIPT_FILENAME": filepath.Join(s.dir, "script"), "DOCUMENT_ROOT": s.dir, "SCRIPT_NAME": "/script", "PATH_INFO": "", "PATH_TRANSLATED": absent,
+			"SCRIPT_FILENAME": filepath.Join(s.Dir, "script"), "DOCUMENT_ROOT": s.Dir, "SCRIPT_NAME": "/script", "PATH_INFO": "", "PATH_TRANSLATED": absent,
 			"QUERY_STRING": "a=b", "REQUEST_URI": "/script?a=b", "GATEWAY_INTERFACE": "CGI/1.1", "SERVER_SOFTWARE": "stackd", "REDIRECT_STATUS": "200",
 			"REMOTE_ADDR": "127.0.0.1", "REQUEST_METHOD": "GET", "CONTENT_LENGTH": absent, "HTTP_AUTHORIZATION": absent,
 		}},
-		{name: "path info", path: "/script/a/../b", site: s, want: map[string]string{"PATH_INFO": "/a/../b", "PATH_TRANSLATED": filepath.Join(s.dir, "b")}},
+		{name: "path info", path: "/script/a/../b", site: s, want: map[string]string{"PATH_INFO": "/a/../b", "PATH_TRANSLATED": filepath.Join(s.Dir, "b")}},
 		{name: "settings", path: "/script", site: s, want: map[string]string{"PHP_VALUE": "memory_limit=1G", "PASSWORD": "sesame", "STACKD_VAR_THEME": "dark"}},
 		{name: "another root", path: "/script/a", site: elsewhere, want: map[string]string{
 			"SCRIPT_FILENAME": "/srv/www/script", "DOCUMENT_ROOT": "/srv/www", "PATH_TRANSLATED": "/srv/www/a",
@@ -113,9 +113,9 @@ func TestVariables(t *testing.T) {
 			if tt.body != nil {
 				method = "POST"
 			}
-			r := tt.site.request(method, tt.path, tt.body)
+			r := tt.site.Request(method, tt.path, tt.body)
 			r.SetBasicAuth("ada", "secret")
-			if res := tt.site.send(r); res.StatusCode != 200 {
+			if res := tt.site.Send(r); res.StatusCode != 200 {
 				t.Fatalf("the status is %d", res.StatusCode)
 			}
 			env, got := <-seen, make(map[string]string)
@@ -169,7 +169,7 @@ func TestAnswers(t *testing.T) {
 			p.write(wire.AppendStream(nil, wire.Stderr, 1, []byte("a notice\n")))
 			p.say("Content-Type: a/b\n\nok")
 			p.end()
-		}, status: 200, body: "ok", logs: `script=script line="a notice"`},
+		}, status: 200, body: "ok", logs: `"script":"script","line":"a notice"`},
 		{name: "redirect", act: func(p *peer) { p.say("Location: /there\n\n"); p.end() }, status: 302},
 		{name: "head", method: "HEAD", act: func(p *peer) { p.say("Content-Type: a/b\nContent-Length: 5\n\nhello"); p.end() }, status: 200, header: http.Header{"Content-Length": {"5"}}},
 		{name: "fatal", act: func(p *peer) {
@@ -213,15 +213,15 @@ func TestAnswers(t *testing.T) {
 			if tt.method != "" {
 				method = tt.method
 			}
-			s.server.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-			res := s.send(s.request(method, "/script", nil))
+			s.Server.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+			res := s.Send(s.Request(method, "/script", nil))
 			if tt.fails != "" && !tt.cut {
-				tt.body = res.body // the catcher's
+				tt.body = res.Text // the catcher's
 			}
-			if res.StatusCode != tt.status || !strings.HasPrefix(tt.body, res.body) || !tt.cut && (res.body != tt.body || res.err != nil) {
-				t.Errorf("it is answered with %d and %q (%v); it must be %d and %q", res.StatusCode, res.body, res.err, tt.status, tt.body)
+			if res.StatusCode != tt.status || !strings.HasPrefix(tt.body, res.Text) || !tt.cut && (res.Text != tt.body || res.Err != nil) {
+				t.Errorf("it is answered with %d and %q (%v); it must be %d and %q", res.StatusCode, res.Text, res.Err, tt.status, tt.body)
 			}
-			if tt.cut && res.err == nil {
+			if tt.cut && res.Err == nil {
 				t.Error("the client takes the body for a whole one")
 			}
 			for name, want := range tt.header {
@@ -230,14 +230,14 @@ func TestAnswers(t *testing.T) {
 				}
 			}
 			if tt.fails == "" {
-				s.quiet()
-			} else if err := s.failure(); err.Error() != tt.fails {
+				s.Quiet()
+			} else if err := s.Failure(); err.Error() != tt.fails {
 				t.Errorf("it was reported: %v\nit must be %s", err, tt.fails)
 			} else if d, ok := errors.AsType[failure.Detailed](err); tt.detail != "" && (!ok || d.Details()[0].Text != tt.detail) {
 				t.Errorf("the details are %v", d)
 			}
-			if !strings.Contains(s.logged(), tt.logs) {
-				t.Errorf("it was logged:\n%s", s.logged())
+			if !strings.Contains(s.Logged(), tt.logs) {
+				t.Errorf("it was logged:\n%s", s.Logged())
 			}
 		})
 	}
@@ -259,13 +259,13 @@ func TestStreaming(t *testing.T) {
 		}
 	}), nil)
 	in, out := io.Pipe()
-	r := s.request("POST", "/script", in)
+	r := s.Request("POST", "/script", in)
 	r.ContentLength = 10
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer out.Close()
 	wg.Go(func() { _, _ = io.WriteString(out, "hello") })
-	res, err := s.server.Client().Do(r)
+	res, err := s.Server.Client().Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +279,7 @@ func TestStreaming(t *testing.T) {
 			t.Fatalf("%q comes back (%v); it must be %q", got, err, tt.want)
 		}
 	}
-	s.quiet()
+	s.Quiet()
 }
 
 func TestLarge(t *testing.T) {
@@ -287,10 +287,10 @@ func TestLarge(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB
 	for name, body := range map[string]io.Reader{"known length": bytes.NewReader(data), "chunked": io.MultiReader(bytes.NewReader(data))} {
 		t.Run(name, func(t *testing.T) {
-			if res := s.send(s.request("POST", "/script", body)); res.err != nil || res.body != string(data) {
-				t.Errorf("%d bytes of %d come back (%v)", len(res.body), len(data), res.err)
+			if res := s.Send(s.Request("POST", "/script", body)); res.Err != nil || res.Text != string(data) {
+				t.Errorf("%d bytes of %d come back (%v)", len(res.Text), len(data), res.Err)
 			}
-			s.quiet()
+			s.Quiet()
 		})
 	}
 }
@@ -334,9 +334,9 @@ func TestConnections(t *testing.T) {
 			n := counting(t, l, hello)
 			s := newSite(t, l.Addr(), tt.edit)
 			for range 5 {
-				s.get("/script")
-				if res := s.send(s.request("POST", "/script", strings.NewReader("body"))); res.body != "hello body" {
-					t.Errorf("the body is %q", res.body)
+				s.Get("/script")
+				if res := s.Send(s.Request("POST", "/script", strings.NewReader("body"))); res.Text != "hello body" {
+					t.Errorf("the body is %q", res.Text)
 				}
 			}
 			if n.Load() < tt.least || n.Load() > tt.most {
@@ -356,8 +356,8 @@ func TestConnections(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 30 {
 			wg.Go(func() {
-				if res := s.get("/script"); res.body != "hello " {
-					t.Errorf("it is answered with %d and %q", res.StatusCode, res.body)
+				if res := s.Get("/script"); res.Text != "hello " {
+					t.Errorf("it is answered with %d and %q", res.StatusCode, res.Text)
 				}
 			})
 		}
@@ -376,7 +376,7 @@ func TestConnections(t *testing.T) {
 				close(closed)
 			}
 		}), func(c *fastcgi.Config) { c.IdleTimeout = time.Millisecond })
-		s.get("/script")
+		s.Get("/script")
 		<-closed
 	})
 }
@@ -413,13 +413,13 @@ func TestRestart(t *testing.T) {
 					close(gone)
 				}
 			}), nil)
-			if res := s.get("/script"); res.body != "ok" {
+			if res := s.Get("/script"); res.Text != "ok" {
 				t.Fatalf("the first request is answered with %d", res.StatusCode)
 			}
 			if tt.when == nil {
 				<-gone
 			}
-			if res := s.send(s.request(tt.method, "/script", strings.NewReader(""))); res.StatusCode != tt.status {
+			if res := s.Send(s.Request(tt.method, "/script", strings.NewReader(""))); res.StatusCode != tt.status {
 				t.Errorf("the second request is answered with %d; it must be %d", res.StatusCode, tt.status)
 			}
 		})
@@ -430,8 +430,8 @@ func TestUnreachable(t *testing.T) {
 	l := listen(t, "tcp")
 	l.Close()
 	s := newSite(t, l.Addr(), nil)
-	res := s.get("/script")
-	if err := s.failure(); res.StatusCode != 502 || !strings.HasPrefix(err.Error(), "the application can't be reached: dial tcp 127.0.0.1:") {
+	res := s.Get("/script")
+	if err := s.Failure(); res.StatusCode != 502 || !strings.HasPrefix(err.Error(), "the application can't be reached: dial tcp 127.0.0.1:") {
 		t.Errorf("the status is %d, and it was reported: %v", res.StatusCode, err)
 	}
 }
@@ -445,12 +445,12 @@ func TestBusy(t *testing.T) {
 	}), func(c *fastcgi.Config) { c.MaxConnections, c.QueueTimeout = 1, time.Millisecond })
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if res := s.get("/script"); res.body != "hello " {
-			t.Errorf("the first is answered with %q", res.body)
+		if res := s.Get("/script"); res.Text != "hello " {
+			t.Errorf("the first is answered with %q", res.Text)
 		}
 	})
 	<-begun
-	if res := s.get("/script"); res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" {
+	if res := s.Get("/script"); res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" {
 		t.Errorf("the status is %d, Retry-After %q; they must be 503 and 1", res.StatusCode, res.Header.Get("Retry-After"))
 	}
 	close(release)
@@ -465,8 +465,8 @@ func TestTimeout(t *testing.T) {
 				p.write(wire.AppendStream(nil, wire.Stderr, 1, []byte("thinking")))
 				p.record() // until it is closed
 			}), func(c *fastcgi.Config) { c.Timeout = timeout })
-			res := s.get("/script")
-			if err := s.failure(); res.StatusCode != 504 || err.Error() != "script: it did nothing for longer than timeout" {
+			res := s.Get("/script")
+			if err := s.Failure(); res.StatusCode != 504 || err.Error() != "script: it did nothing for longer than timeout" {
 				t.Errorf("the status is %d, and it was reported: %v", res.StatusCode, err)
 			}
 		})
@@ -477,8 +477,8 @@ func TestTimeout(t *testing.T) {
 			hello(w, r)
 		}), nil)
 		for range 2 {
-			if res := s.get("/script"); res.body != "hello " {
-				t.Errorf("it is answered with %d and %q", res.StatusCode, res.body)
+			if res := s.Get("/script"); res.Text != "hello " {
+				t.Errorf("it is answered with %d and %q", res.StatusCode, res.Text)
 			}
 		}
 	})
@@ -491,15 +491,15 @@ func TestTimeout(t *testing.T) {
 				p.record() // the end
 				close(closed)
 			}), nil)
-			inner := s.server.Config.Handler
-			s.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			inner := s.Server.Config.Handler
+			s.Server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				ctx, cancel := context.WithTimeout(r.Context(), limit)
 				defer cancel()
 				inner.ServeHTTP(w, r.WithContext(ctx))
 			})
-			s.get("/script")
+			s.Get("/script")
 			<-closed
-			if err := s.failure(); !errors.Is(err, context.DeadlineExceeded) {
+			if err := s.Failure(); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("it was reported: %v", err)
 			}
 		})
@@ -507,7 +507,7 @@ func TestTimeout(t *testing.T) {
 	t.Run("takes nothing", func(t *testing.T) {
 		release := make(chan struct{})
 		s := newSite(t, acting(t, func(*peer) { <-release }), func(c *fastcgi.Config) { c.Timeout = 50 * time.Millisecond })
-		res := s.send(s.request("POST", "/script", bytes.NewReader(make([]byte, 32<<20))))
+		res := s.Send(s.Request("POST", "/script", bytes.NewReader(make([]byte, 32<<20))))
 		close(release)
 		if res.StatusCode != 504 {
 			t.Errorf("the status is %d; it must be 504", res.StatusCode)
@@ -516,7 +516,7 @@ func TestTimeout(t *testing.T) {
 	t.Run("not while the client sends", func(t *testing.T) {
 		s := newSite(t, application(t, "unix", hello), func(c *fastcgi.Config) { c.Timeout = 50 * time.Millisecond })
 		in, out := io.Pipe()
-		r := s.request("POST", "/script", in)
+		r := s.Request("POST", "/script", in)
 		r.ContentLength = 1
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -524,8 +524,8 @@ func TestTimeout(t *testing.T) {
 			_, _ = io.WriteString(out, "x")
 			out.Close()
 		})
-		if res := s.send(r); res.body != "hello x" {
-			t.Errorf("it is answered with %d and %q", res.StatusCode, res.body)
+		if res := s.Send(r); res.Text != "hello x" {
+			t.Errorf("it is answered with %d and %q", res.StatusCode, res.Text)
 		}
 		wg.Wait()
 	})
@@ -553,7 +553,7 @@ func TestAbort(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var wg sync.WaitGroup
 			wg.Go(func() {
-				res, err := s.server.Client().Do(s.request("POST", "/script", strings.NewReader(tt.body)).WithContext(ctx))
+				res, err := s.Server.Client().Do(s.Request("POST", "/script", strings.NewReader(tt.body)).WithContext(ctx))
 				if err == nil {
 					res.Body.Close()
 					t.Error("it is answered")
@@ -583,7 +583,7 @@ func TestBodyBreaksOff(t *testing.T) {
 			}
 		}
 	}), nil)
-	c, err := net.Dial("tcp", s.server.Listener.Addr().String())
+	c, err := net.Dial("tcp", s.Server.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -592,7 +592,7 @@ func TestBodyBreaksOff(t *testing.T) {
 	}
 	c.Close()
 	<-done
-	if err := <-s.failures; failure.Status(err) != http.StatusBadRequest && !errors.Is(err, context.Canceled) {
+	if err := <-s.Failures; failure.Status(err) != http.StatusBadRequest && !errors.Is(err, context.Canceled) {
 		t.Errorf("it was reported: %v", err)
 	}
 }
@@ -612,18 +612,18 @@ func TestAnswerBeforeBody(t *testing.T) {
 		}
 	}), nil)
 	for range 3 {
-		res := s.send(s.request("POST", "/script", bytes.NewReader(make([]byte, 8<<20))))
-		if res.StatusCode != 413 || res.body != "too much" {
-			t.Errorf("it is answered with %d and %q (%v)", res.StatusCode, res.body, res.err)
+		res := s.Send(s.Request("POST", "/script", bytes.NewReader(make([]byte, 8<<20))))
+		if res.StatusCode != 413 || res.Text != "too much" {
+			t.Errorf("it is answered with %d and %q (%v)", res.StatusCode, res.Text, res.Err)
 		}
 	}
-	s.quiet()
+	s.Quiet()
 }
 
 func TestSpoolLimit(t *testing.T) {
 	s := newSite(t, application(t, "unix", hello), func(c *fastcgi.Config) { c.MaxSpool = 4 })
 	for body, want := range map[string]int{"1234": 200, "12345": 413} {
-		if res := s.send(s.request("POST", "/script", io.MultiReader(strings.NewReader(body)))); res.StatusCode != want {
+		if res := s.Send(s.Request("POST", "/script", io.MultiReader(strings.NewReader(body)))); res.StatusCode != want {
 			t.Errorf("%d bytes are answered with %d; it must be %d", len(body), res.StatusCode, want)
 		}
 	}

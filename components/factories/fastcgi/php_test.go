@@ -106,11 +106,11 @@ func TestPHP(t *testing.T) {
 		s.write(name, text)
 	}
 	t.Run("variables", func(t *testing.T) {
-		res := s.get("/env.php/a/b?names=SCRIPT_FILENAME+DOCUMENT_ROOT+SCRIPT_NAME+PATH_INFO+PHP_SELF+REQUEST_URI+REMOTE_ADDR+HTTPS")
+		res := s.Get("/env.php/a/b?names=SCRIPT_FILENAME+DOCUMENT_ROOT+SCRIPT_NAME+PATH_INFO+PHP_SELF+REQUEST_URI+REMOTE_ADDR+HTTPS")
 		want := fmt.Sprintf("SCRIPT_FILENAME=%[1]s/env.php\nDOCUMENT_ROOT=%[1]s\nSCRIPT_NAME=/env.php\nPATH_INFO=/a/b\nPHP_SELF=/env.php/a/b\n"+
-			"REQUEST_URI=/env.php/a/b?names=SCRIPT_FILENAME+DOCUMENT_ROOT+SCRIPT_NAME+PATH_INFO+PHP_SELF+REQUEST_URI+REMOTE_ADDR+HTTPS\nREMOTE_ADDR=127.0.0.1\nHTTPS=(absent)\n", s.dir)
-		if res.body != want {
-			t.Errorf("it answers\n%s\nit must be\n%s", res.body, want)
+			"REQUEST_URI=/env.php/a/b?names=SCRIPT_FILENAME+DOCUMENT_ROOT+SCRIPT_NAME+PATH_INFO+PHP_SELF+REQUEST_URI+REMOTE_ADDR+HTTPS\nREMOTE_ADDR=127.0.0.1\nHTTPS=(absent)\n", s.Dir)
+		if res.Text != want {
+			t.Errorf("it answers\n%s\nit must be\n%s", res.Text, want)
 		}
 	})
 	t.Run("post", func(t *testing.T) {
@@ -119,10 +119,10 @@ func TestPHP(t *testing.T) {
 			if chunked {
 				body = io.MultiReader(body)
 			}
-			r := s.request("POST", "/post.php", body)
+			r := s.Request("POST", "/post.php", body)
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			if res := s.send(r); res.body != `{"a":"1","b":" x"}10` {
-				t.Errorf("it answers %q (chunked: %v)", res.body, chunked)
+			if res := s.Send(r); res.Text != `{"a":"1","b":" x"}10` {
+				t.Errorf("it answers %q (chunked: %v)", res.Text, chunked)
 			}
 		}
 	})
@@ -136,41 +136,41 @@ func TestPHP(t *testing.T) {
 		}
 		_, _ = part.Write(file)
 		_ = form.Close()
-		r := s.request("POST", "/upload.php", &body)
+		r := s.Request("POST", "/upload.php", &body)
 		r.Header.Set("Content-Type", form.FormDataContentType())
-		if res, want := s.send(r), fmt.Sprintf("big.bin 50000000 %x", sha256.Sum256(file)); res.body != want {
-			t.Errorf("it answers %q; it must be %q", res.body, want)
+		if res, want := s.Send(r), fmt.Sprintf("big.bin 50000000 %x", sha256.Sum256(file)); res.Text != want {
+			t.Errorf("it answers %q; it must be %q", res.Text, want)
 		}
 	})
 	t.Run("fatal error", func(t *testing.T) {
-		res := s.get("/fatal.php")
-		err := s.failure()
+		res := s.Get("/fatal.php")
+		err := s.Failure()
 		d, ok := errors.AsType[failure.Detailed](err)
 		if res.StatusCode != 500 || !ok || !strings.Contains(d.Details()[0].Text, "Call to undefined function nonesuch()") {
 			t.Errorf("the status is %d, and it was reported: %v %v", res.StatusCode, err, d)
 		}
 	})
 	t.Run("fatal error in the middle", func(t *testing.T) {
-		res := s.get("/late.php")
-		s.quiet() // PHP takes it for a good end
-		if len(res.body) != 100000 || !strings.Contains(s.logged(), "Call to undefined function nonesuch()") {
-			t.Errorf("the body has %d bytes, and the log is\n%s", len(res.body), s.logged())
+		res := s.Get("/late.php")
+		s.Quiet() // PHP takes it for a good end
+		if len(res.Text) != 100000 || !strings.Contains(s.Logged(), "Call to undefined function nonesuch()") {
+			t.Errorf("the body has %d bytes, and the log is\n%s", len(res.Text), s.Logged())
 		}
 	})
 	t.Run("notice", func(t *testing.T) {
-		if res := s.get("/notice.php"); res.body != "ok" || !strings.Contains(s.logged(), "look here") {
-			t.Errorf("it answers %q, and the log is\n%s", res.body, s.logged())
+		if res := s.Get("/notice.php"); res.Text != "ok" || !strings.Contains(s.Logged(), "look here") {
+			t.Errorf("it answers %q, and the log is\n%s", res.Text, s.Logged())
 		}
 	})
 	t.Run("status and fields", func(t *testing.T) {
-		res := s.get("/status.php")
-		if res.StatusCode != 404 || len(res.Header["Set-Cookie"]) != 2 || res.body != "none" {
-			t.Errorf("it is answered with %d, %v and %q", res.StatusCode, res.Header, res.body)
+		res := s.Get("/status.php")
+		if res.StatusCode != 404 || len(res.Header["Set-Cookie"]) != 2 || res.Text != "none" {
+			t.Errorf("it is answered with %d, %v and %q", res.StatusCode, res.Header, res.Text)
 		}
 	})
 	t.Run("large answer", func(t *testing.T) {
-		if res := s.get("/big.php"); len(res.body) != 10_000_000 || res.err != nil {
-			t.Errorf("%d bytes come (%v)", len(res.body), res.err)
+		if res := s.Get("/big.php"); len(res.Text) != 10_000_000 || res.Err != nil {
+			t.Errorf("%d bytes come (%v)", len(res.Text), res.Err)
 		}
 	})
 	t.Run("streamed answer", func(t *testing.T) {
@@ -178,7 +178,7 @@ func TestPHP(t *testing.T) {
 		if err := syscall.Mkfifo(wait, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		res, err := s.server.Client().Do(s.request("GET", "/stream.php?wait="+wait, nil))
+		res, err := s.Server.Client().Do(s.Request("GET", "/stream.php?wait="+wait, nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,12 +199,12 @@ func TestPHP(t *testing.T) {
 		for i := range 40 {
 			wg.Go(func() {
 				body := strings.Repeat("x", i*1000)
-				if res := s.send(s.request("POST", "/post.php", strings.NewReader(body))); res.body != fmt.Sprintf("[]%d", len(body)) {
-					t.Errorf("a body of %d is answered with %d and %q", len(body), res.StatusCode, res.body)
+				if res := s.Send(s.Request("POST", "/post.php", strings.NewReader(body))); res.Text != fmt.Sprintf("[]%d", len(body)) {
+					t.Errorf("a body of %d is answered with %d and %q", len(body), res.StatusCode, res.Text)
 				}
 			})
 		}
 		wg.Wait()
 	})
-	s.quiet()
+	s.Quiet()
 }

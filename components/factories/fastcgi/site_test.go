@@ -2,74 +2,39 @@ package fastcgi_test
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/fcgi"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
 	"github.com/stackd/stackd/components/factories/fastcgi"
 	"github.com/stackd/stackd/registry"
-	"github.com/stackd/stackd/registry/environ"
-	"github.com/stackd/stackd/registry/failure"
 	wire "github.com/stackd/stackd/registry/gateway/fcgi"
-	"github.com/stackd/stackd/registry/resource"
-	"github.com/stackd/stackd/registry/response"
+	"github.com/stackd/stackd/registry/registrytest/factorytest"
 )
 
-// site is a folder with scripts on a server. The first segment of a URL is the script's name, the rest
-// is path info.
+// site is a folder with scripts on a server.
 type site struct {
-	t       *testing.T
-	dir     string
-	factory resource.Factory
-	server  *httptest.Server
-	base    environ.Base
-
-	mu       sync.Mutex
-	log      bytes.Buffer
-	failures chan error // what was reported
+	*factorytest.Site
+	t *testing.T
 }
 
 // newSite starts a server whose scripts an application at address runs. Edit changes the default settings.
 func newSite(t *testing.T, address net.Addr, edit func(*fastcgi.Config)) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir(), failures: make(chan error, 1000)}
-	s.write("script", "")
 	cfg := fastcgi.Component.Default
 	cfg.Address = addressOf(address)
 	if edit != nil {
 		edit(&cfg)
 	}
-	reg, err := registry.New(fastcgi.Component)
-	if err != nil {
-		t.Fatal(err)
-	}
-	def := reg.Lookup(registry.KindFactory, "fastcgi")
-	if problems := def.Check(&cfg); len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	i, err := def.Open(t.Context(), &cfg, slog.New(slog.NewTextHandler(s, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.factory = i.Product.(resource.Factory)
-	s.server = httptest.NewServer(s)
-	t.Cleanup(func() {
-		s.server.Close() // waits for the requests under way
-		if err := i.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := &site{factorytest.New(t, fastcgi.Component, cfg), t}
+	s.write("script", "")
 	return s
 }
 
@@ -82,114 +47,8 @@ func addressOf(a net.Addr) registry.Address {
 
 func (s *site) write(name, text string) {
 	s.t.Helper()
-	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.Dir, name), []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
-	}
-}
-
-// Write takes what the component logs.
-func (s *site) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.Write(p)
-}
-
-func (s *site) logged() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.String()
-}
-
-// ServeHTTP does what a finder and a catcher do.
-func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var state struct {
-		response.Writer
-		sink
-	}
-	state.Init(w, nil)
-	r = s.base.Open(r)
-	failure.Key.Set(r, &state.sink)
-	name, info, found := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	if found {
-		info = "/" + info
-	}
-	file := &resource.File{FS: os.DirFS(s.dir), Name: name, Root: s.dir}
-	app, err := s.factory.Make(file)
-	if err == nil {
-		resource.Key.Set(r, &resource.Match{File: file, ScriptName: "/" + name, PathInfo: info})
-		app.Handler.ServeHTTP(&state.Writer, r)
-		err = state.err
-	}
-	if err == nil {
-		return
-	}
-	s.failures <- err
-	if state.Committed() {
-		panic(http.ErrAbortHandler)
-	}
-	http.Error(w, "failed", failure.Status(err))
-}
-
-// sink remembers the first failure.
-type sink struct{ err error }
-
-func (s *sink) Fail(f failure.Failure) {
-	if s.err == nil {
-		s.err = f.Err
-	}
-}
-
-// reply is a response whose body was read.
-type reply struct {
-	*http.Response
-	body string
-	err  error // of reading the body
-}
-
-func (s *site) get(path string) reply {
-	s.t.Helper()
-	return s.send(s.request("GET", path, nil))
-}
-
-func (s *site) send(r *http.Request) reply {
-	s.t.Helper()
-	res, err := s.server.Client().Do(r)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	return reply{res, string(b), err}
-}
-
-func (s *site) request(method, path string, body io.Reader) *http.Request {
-	s.t.Helper()
-	r, err := http.NewRequestWithContext(s.t.Context(), method, s.server.URL+path, body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return r
-}
-
-// failure returns what the last request reported, which must be something.
-func (s *site) failure() error {
-	s.t.Helper()
-	select {
-	case err := <-s.failures:
-		return err
-	default:
-		s.t.Fatal("nothing was reported")
-		return nil
-	}
-}
-
-// quiet fails when something was reported.
-func (s *site) quiet() {
-	s.t.Helper()
-	select {
-	case err := <-s.failures:
-		s.t.Errorf("it was reported: %v", err)
-	default:
 	}
 }
 
