@@ -16,7 +16,7 @@
 //	  - finder
 //
 // A server with several addresses is the same on each. One that is added to the file, or taken away, while
-// stackd runs is opened or closed; the others aren't touched.
+// stackd runs is opened or closed, and no request at the others is lost.
 //
 // # TLS
 //
