@@ -19,7 +19,7 @@ import (
 type Warning struct {
 	// Concern says what kind of warning it is.
 	Concern Concern
-	// Setting is the path to the setting, such as "cookie.secure".
+	// Setting is the path to the setting, such as "cookie.secure"; empty for the component as a whole.
 	Setting string
 	// Problem is what it is and what it should be, such as "is never, so that whoever listens on the line
 	// can take sessions over; it should be auto or always".

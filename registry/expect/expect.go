@@ -15,6 +15,8 @@ package expect
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +24,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 )
 
 // Expectation is one thing that settings rely on.
@@ -56,6 +59,37 @@ func File(setting, path string) Expectation {
 		return look(path, "a file", func(_ *os.File, info fs.FileInfo) error {
 			if info.IsDir() {
 				return fmt.Errorf("%s is a folder; it must be a file", path)
+			}
+			return nil
+		})
+	}}
+}
+
+// soon is how long before its end a certificate is found fault with: ACME clients renew theirs long before.
+const soon = 7 * 24 * time.Hour
+
+// Certificate expects a file with a certificate, in PEM, that is valid now and for a week to come.
+func Certificate(setting, path string) Expectation {
+	return Expectation{Setting: setting, Look: func(context.Context) error {
+		return look(path, "a file with a certificate", func(f *os.File, _ fs.FileInfo) error {
+			data, err := io.ReadAll(io.LimitReader(f, 1<<20))
+			if err != nil {
+				return fmt.Errorf("%s can't be read: %w", path, bare(err))
+			}
+			block, _ := pem.Decode(data)
+			if block == nil || block.Type != "CERTIFICATE" {
+				return fmt.Errorf("%s does not begin with a certificate; it must, in PEM", path)
+			}
+			c, err := x509.ParseCertificate(block.Bytes)
+			switch now := time.Now(); {
+			case err != nil:
+				return fmt.Errorf("the certificate in %s can't be understood: %w", path, err)
+			case now.Before(c.NotBefore):
+				return fmt.Errorf("the certificate in %s is valid from %s on; it must be now", path, c.NotBefore.Format(time.DateTime))
+			case now.After(c.NotAfter):
+				return fmt.Errorf("the certificate in %s was valid until %s; it must be renewed", path, c.NotAfter.Format(time.DateTime))
+			case now.Add(soon).After(c.NotAfter):
+				return fmt.Errorf("the certificate in %s is valid until %s only; it should be renewed", path, c.NotAfter.Format(time.DateTime))
 			}
 			return nil
 		})

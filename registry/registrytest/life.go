@@ -173,7 +173,7 @@ func checkAdvice(k *kit, cfg any, text func() string) error {
 			switch {
 			case !slices.Contains(registry.Concerns(), w.Concern):
 				return fmt.Errorf("its Warnings have the concern %q; it must be one of %q", w.Concern, registry.Concerns())
-			case !k.has(w.Setting):
+			case w.Setting != "" && !k.has(w.Setting):
 				return fmt.Errorf("its Warnings speak of %q, which is no setting of it", w.Setting)
 			case w.Problem == "":
 				return fmt.Errorf("its Warnings say nothing of %s", w.Setting)

@@ -72,6 +72,7 @@ import (
 
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/environ"
+	"github.com/stackd/stackd/registry/expect"
 	"github.com/stackd/stackd/registry/resource"
 )
 
@@ -177,6 +178,11 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Expects says that the folder must be there.
+func (c Config) Expects() []expect.Expectation {
+	return []expect.Expectation{expect.Folder("root", string(c.Root))}
 }
 
 func build(env *registry.Env, cfg Config) (http.Handler, error) {

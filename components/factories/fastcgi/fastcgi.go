@@ -56,6 +56,7 @@ import (
 	"time"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/expect"
 	"github.com/stackd/stackd/registry/resource"
 )
 
@@ -136,6 +137,12 @@ func (c Config) Validate() error {
 		errs = append(errs, &registry.SettingError{Setting: "root", Problem: fmt.Sprintf("is %q; it must be an absolute path", c.Root)})
 	}
 	return errors.Join(errs...)
+}
+
+// Expects says that the application must answer.
+func (c Config) Expects() []expect.Expectation {
+	network, address := c.Address.Network()
+	return []expect.Expectation{expect.Answers("address", network, address)}
 }
 
 func build(env *registry.Env, cfg Config) (resource.Factory, error) {

@@ -94,6 +94,17 @@ type Config struct {
 	MaxSource registry.Size `yaml:"max_source" validate:"min=1"`
 }
 
+// Warnings says what passing on the authors' HTML means.
+func (c Config) Warnings(registry.Site) []registry.Warning {
+	if !c.UnsafeHTML {
+		return nil
+	}
+	return []registry.Warning{{
+		Concern: registry.Unsafe, Setting: "unsafe_html",
+		Problem: "is true, so that whoever writes a page can run scripts in its readers' browsers; it should be false unless all authors may",
+	}}
+}
+
 func build(_ *registry.Env, cfg Config) (resource.Factory, error) {
 	f := &factory{max: int64(cfg.MaxSource)}
 	options := []goldmark.Option{

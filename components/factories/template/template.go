@@ -97,6 +97,7 @@ import (
 	"time"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/expect"
 	"github.com/stackd/stackd/registry/resource"
 )
 
@@ -143,6 +144,11 @@ func (c Config) Validate() error {
 		return &registry.SettingError{Setting: "layouts", Problem: "is missing; it must be the folder that the layout is in"}
 	}
 	return nil
+}
+
+// Expects says that the folder of layouts must be there, if one is named.
+func (c Config) Expects() []expect.Expectation {
+	return []expect.Expectation{expect.Folder("layouts", string(c.Layouts))}
 }
 
 func build(env *registry.Env, cfg Config) (resource.Factory, error) {

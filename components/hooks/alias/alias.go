@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/expect"
 	"github.com/stackd/stackd/registry/resource"
 )
 
@@ -52,6 +53,11 @@ func (c Config) Validate() error {
 		return nil
 	}
 	return &registry.SettingError{Setting: "url", Problem: fmt.Sprintf("is %q; it must be the path of a folder, such as /docs/", c.URL)}
+}
+
+// Expects says that the folder must be there.
+func (c Config) Expects() []expect.Expectation {
+	return []expect.Expectation{expect.Folder("folder", string(c.Folder))}
 }
 
 func build(env *registry.Env, cfg Config) (resource.Hook, error) {

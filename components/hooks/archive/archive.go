@@ -22,6 +22,7 @@ import (
 	"net/http"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/expect"
 	"github.com/stackd/stackd/registry/resource"
 )
 
@@ -53,6 +54,11 @@ func (c Config) Validate() error {
 		return &registry.SettingError{Setting: "folder", Problem: fmt.Sprintf("is %q; it must be a path in the archive, such as manual-2.1", c.Folder)}
 	}
 	return nil
+}
+
+// Expects says that the archive must be there.
+func (c Config) Expects() []expect.Expectation {
+	return []expect.Expectation{expect.File("file", string(c.File))}
 }
 
 func build(env *registry.Env, cfg Config) (resource.Hook, error) {

@@ -35,6 +35,7 @@ import (
 	"strings"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/expect"
 	"github.com/stackd/stackd/registry/resource"
 )
 
@@ -55,6 +56,11 @@ type Config struct {
 	// Status is that of lines which have none: 301 and 308 are for good, 302 and 307 for now. After 301 and 302
 	// browsers turn POST into GET.
 	Status int `yaml:"status" validate:"oneof=301 302 303 307 308"`
+}
+
+// Expects says that the list must be there.
+func (c Config) Expects() []expect.Expectation {
+	return []expect.Expectation{expect.File("file", string(c.File))}
 }
 
 func build(env *registry.Env, cfg Config) (resource.Hook, error) {

@@ -46,6 +46,7 @@ import (
 
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/environ"
+	"github.com/stackd/stackd/registry/expect"
 )
 
 func init() { registry.Register(Component) }
@@ -58,6 +59,7 @@ var Component = registry.Middleware[Config]{
 		Processes: registry.ProcessSafe,
 		Calls:     registry.Blocking,
 		Provides:  []environ.Name{environ.User},
+		Guards:    true,
 	},
 	Build: build,
 }
@@ -82,6 +84,22 @@ func (c Config) Validate() error {
 		return &registry.SettingError{Setting: "realm", Problem: "has a control character; it must be one line of text"}
 	}
 	return nil
+}
+
+// Warnings says who else reads the passwords without TLS.
+func (c Config) Warnings(site registry.Site) []registry.Warning {
+	if !site.Clear {
+		return nil
+	}
+	return []registry.Warning{{
+		Concern: registry.Clear,
+		Problem: "browsers send the password along with every request, and it goes over the network as it is; serve TLS",
+	}}
+}
+
+// Expects says that the file must be there, and be read by nobody else.
+func (c Config) Expects() []expect.Expectation {
+	return []expect.Expectation{expect.File("users", string(c.Users)), expect.Private("users", string(c.Users))}
 }
 
 func build(env *registry.Env, cfg Config) (registry.Wrap, error) {

@@ -39,6 +39,7 @@ package authforward
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -48,6 +49,8 @@ import (
 
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/environ"
+	"github.com/stackd/stackd/registry/expect"
+	"github.com/stackd/stackd/registry/failure"
 )
 
 func init() { registry.Register(Component) }
@@ -59,8 +62,13 @@ var Component = registry.Middleware[Config]{
 		Timeout: 5 * time.Second,
 		Send:    []string{"Accept", "Accept-Language", "Authorization", "Cookie", "User-Agent"},
 	},
-	Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.Blocking},
-	Build:  build,
+	Traits: registry.Traits{
+		Processes: registry.ProcessSafe,
+		Calls:     registry.Blocking,
+		Uses:      []environ.Name{failure.Key},
+		Guards:    true,
+	},
+	Build: build,
 }
 
 // Config says whom to ask, and what is handed on.
@@ -127,6 +135,19 @@ func field(name string) string {
 		return "is " + name + "; it must not be a field about the connection or the length of the body"
 	}
 	return ""
+}
+
+// Expects says that the one who is asked must answer.
+func (c Config) Expects() []expect.Expectation {
+	u, err := url.Parse(c.To)
+	if err != nil {
+		return nil
+	}
+	port := u.Port()
+	if port == "" {
+		port = u.Scheme
+	}
+	return []expect.Expectation{expect.Answers("to", "tcp", net.JoinHostPort(u.Hostname(), port))}
 }
 
 func build(env *registry.Env, cfg Config) (registry.Wrap, error) {

@@ -55,6 +55,8 @@ import (
 	"strings"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
+	"github.com/stackd/stackd/registry/failure"
 )
 
 func init() { registry.Register(Component) }
@@ -73,8 +75,13 @@ var Component = registry.Middleware[Config]{
 			"image/bmp", "image/vnd.microsoft.icon", "image/x-icon",
 		},
 	},
-	Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking},
-	Build:  build,
+	Traits: registry.Traits{
+		Processes: registry.ProcessSafe,
+		Calls:     registry.NonBlocking,
+		// Further out it would hold back what the catcher takes for sent.
+		Uses: []environ.Name{failure.Key},
+	},
+	Build: build,
 }
 
 // The values of Config.Encodings, as HTTP calls them.
@@ -114,6 +121,17 @@ func (c Config) Validate() error {
 		}
 	}
 	return nil
+}
+
+// Warnings says what compressing secrets means.
+func (c Config) Warnings(registry.Site) []registry.Warning {
+	if !c.AllowBREACH {
+		return nil
+	}
+	return []registry.Warning{{
+		Concern: registry.Unsafe, Setting: "allow_breach",
+		Problem: "is true, so that other sites may guess secrets in pages from their compressed length; it should be false where pages have any",
+	}}
 }
 
 func build(_ *registry.Env, cfg Config) (registry.Wrap, error) {

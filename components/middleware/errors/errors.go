@@ -104,6 +104,17 @@ func (c Config) Traits(t registry.Traits) registry.Traits {
 	return t
 }
 
+// Warnings says who may get the debug page.
+func (c Config) Warnings(site registry.Site) []registry.Warning {
+	if c.Show == showNever || !site.Public {
+		return nil
+	}
+	return []registry.Warning{{
+		Concern: registry.Exposed, Setting: "show",
+		Problem: "is " + c.Show + "; it should be never on a server that others can reach, since a proxy on this machine may make them look local",
+	}}
+}
+
 func build(env *registry.Env, cfg Config) (registry.Wrap, error) {
 	c := &catcher{log: env.Logger(), debug: cfg.Show == showLoopback, sourceLines: cfg.SourceLines}
 	for _, ref := range cfg.Reporters {

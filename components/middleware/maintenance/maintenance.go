@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/expect"
 )
 
 func init() { registry.Register(Component) }
@@ -56,6 +57,11 @@ type Config struct {
 	// Allow are those whose requests are let in: addresses, networks such as 10.0.0.0/8, and the word unix for
 	// clients of a unix socket.
 	Allow []registry.Network `yaml:"allow"`
+}
+
+// Expects says that the page must be there, if one is named.
+func (c Config) Expects() []expect.Expectation {
+	return []expect.Expectation{expect.File("page", string(c.Page))}
 }
 
 func build(env *registry.Env, cfg Config) (registry.Wrap, error) {

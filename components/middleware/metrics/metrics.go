@@ -103,6 +103,17 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// Warnings says who may see the metrics.
+func (c Config) Warnings(site registry.Site) []registry.Warning {
+	if c.Expose != exposeAnyone || !site.Public {
+		return nil
+	}
+	return []registry.Warning{{
+		Concern: registry.Exposed, Setting: "expose",
+		Problem: "is anyone, so that everybody can see what is asked of the site and how it fares; it should be loopback, or something before it should ask who it is",
+	}}
+}
+
 func build(_ *registry.Env, cfg Config) (registry.Wrap, error) {
 	m, err := newMeter(cfg.Buckets)
 	if err != nil {

@@ -84,6 +84,7 @@ import (
 
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/environ"
+	"github.com/stackd/stackd/registry/failure"
 	"github.com/stackd/stackd/registry/session"
 )
 
@@ -102,6 +103,7 @@ var Component = registry.Middleware[Config]{
 		Processes: registry.ProcessSafe, // the store says otherwise where it isn't
 		Calls:     registry.NonBlocking, // likewise
 		Provides:  []environ.Name{session.Key},
+		Uses:      []environ.Name{failure.Key}, // what failed stores nothing
 	},
 	Build: build,
 }
@@ -200,6 +202,17 @@ func (c cookie) issue(r *http.Request, id string, expiry time.Time) *http.Cookie
 		made.MaxAge = int(time.Until(expiry).Seconds()) + 1 // rounded up: 0 would mean that it is not set
 	}
 	return made
+}
+
+// Warnings says where the cookie goes over a network as it is.
+func (c Config) Warnings(site registry.Site) []registry.Warning {
+	if !site.Clear || c.Cookie.Secure == "always" {
+		return nil
+	}
+	return []registry.Warning{{
+		Concern: registry.Clear, Setting: "cookie.secure",
+		Problem: "is " + c.Cookie.Secure + ", so that without TLS browsers send the cookie as it is, and whoever listens can take the session over; it should be always, and the site be served over TLS",
+	}}
 }
 
 func build(env *registry.Env, cfg Config) (registry.Wrap, error) {

@@ -38,6 +38,7 @@ import (
 	"time"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/expect"
 	"github.com/stackd/stackd/registry/failure"
 )
 
@@ -114,6 +115,23 @@ func (c Config) Validate() error {
 		wrong("tls", "is none, so that the password could be read on its way; it must be starttls or implicit where somebody logs in")
 	}
 	return errors.Join(errs...)
+}
+
+// Warnings says where the password goes over a network as it is.
+func (c Config) Warnings(registry.Site) []registry.Warning {
+	if c.TLS != tlsNone || c.Username == "" || !c.Server.Public() {
+		return nil
+	}
+	return []registry.Warning{{
+		Concern: registry.Clear, Setting: "tls",
+		Problem: "is none, and the password goes to " + string(c.Server) + " as it is; it should be starttls or implicit",
+	}}
+}
+
+// Expects says that the server must answer.
+func (c Config) Expects() []expect.Expectation {
+	network, address := c.Server.Network()
+	return []expect.Expectation{expect.Answers("server", network, address)}
 }
 
 func build(env *registry.Env, cfg Config) (failure.Reporter, error) {

@@ -113,6 +113,17 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// Warnings says what a client could claim that isn't the web server.
+func (c Config) Warnings(site registry.Site) []registry.Warning {
+	if !site.Public {
+		return nil
+	}
+	return []registry.Warning{{
+		Concern: registry.Exposed, Setting: "listen",
+		Problem: "is an address that other machines can reach, and whoever does is taken for the web server: it says who the client is, and what user has logged in; it should be 127.0.0.1 or a unix socket",
+	}}
+}
+
 func build(env *registry.Env, cfg Config) (registry.ServeFunc, error) {
 	s := &server{cfg: cfg, log: env.Logger()}
 	return s.serve, nil
