@@ -14,6 +14,8 @@
 //     method, from when they come here until the app is done. A stream counts as long
 //     as it lasts; a connection that an app took over, such as a WebSocket, isn't timed.
 //   - stackd_http_requests_in_flight is how many are under way.
+//   - stackd_generation is the number of the stack that answers: it is one more after each reload that
+//     worked, so that one which stays the same after you changed the stack file is an alarm.
 //   - go_… and process_… tell of the program's memory, threads and files.
 //
 // The route is the most specific pattern under urls: that matched, or / where none does: never the
@@ -53,6 +55,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
 	"github.com/stackd/stackd/registry/local"
 	"github.com/stackd/stackd/registry/response"
 )
@@ -134,7 +137,9 @@ type meter struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	inFlight prometheus.Gauge
-	page     http.Handler
+	// generation is set by those who ask.
+	generation prometheus.Gauge
+	page       http.Handler
 }
 
 func newMeter(buckets []float64) (*meter, error) {
@@ -152,10 +157,14 @@ func newMeter(buckets []float64) (*meter, error) {
 			Name: "stackd_http_requests_in_flight",
 			Help: "Requests under way.",
 		}),
+		generation: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "stackd_generation",
+			Help: "Which built stack answers; one more with each reload.",
+		}),
 	}
 	reg := prometheus.NewPedanticRegistry()
 	for _, c := range []prometheus.Collector{
-		m.requests, m.duration, m.inFlight,
+		m.requests, m.duration, m.inFlight, m.generation,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := reg.Register(c); err != nil {
@@ -177,6 +186,7 @@ type handler struct {
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == h.path && (r.Method == http.MethodGet || r.Method == http.MethodHead) && h.may(r) {
+		h.generation.Set(float64(environ.Generation(r)))
 		w.Header().Set("Cache-Control", "no-store")
 		h.page.ServeHTTP(w, r)
 		return

@@ -1,7 +1,9 @@
 package metrics
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -185,6 +187,33 @@ func TestInFlight(t *testing.T) {
 	}
 	close(leave)
 	wg.Wait()
+}
+
+// roomy is the context of a server that says which generation a request is for.
+type roomy struct {
+	context.Context
+	room environ.Room
+}
+
+func (c *roomy) Value(key any) any {
+	if v := c.room.Value(key); v != nil {
+		return v
+	}
+	return c.Context.Value(key)
+}
+
+func TestGeneration(t *testing.T) {
+	h := open(t, config(nil))(http.NotFoundHandler())
+	for _, want := range []uint64{3, 4} {
+		ctx := &roomy{Context: t.Context()}
+		ctx.room.SetGeneration(want)
+		r := request("GET", "/metrics")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, new(environ.Base).Open(r.WithContext(ctx)))
+		if line := fmt.Sprintf("\nstackd_generation %d\n", want); !strings.Contains(w.Body.String(), line) {
+			t.Errorf("the metrics have no %q:\n%s", line, w.Body)
+		}
+	}
 }
 
 // A connection that is taken over is counted, and not timed.
