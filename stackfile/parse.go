@@ -101,6 +101,7 @@ type node struct {
 	// stands elsewhere, and a reference such as ${env:NAME} in the file.
 	text, tag string
 	expanded  bool
+	raw       string // the reference, as it stands in the file
 	// pairs are a mapping's, in the order written; items a list's.
 	pairs []pair
 	items []*node
@@ -519,7 +520,7 @@ func (p *parser) scalar(n *node, y *yaml.Node) *node {
 		p.problems.add(n.pos, nil, "%s", err)
 		return n.broken()
 	}
-	n.text, n.expanded = text, strings.Contains(y.Value, "${")
+	n.text, n.raw, n.expanded = text, y.Value, strings.Contains(y.Value, "${")
 	if y.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
 		// What was written plain means what its text means: a number, true, a text. But an
 		// empty value is an empty text, and not the null that restores a default.
