@@ -186,7 +186,7 @@ func askSite(t *testing.T, s *server) {
 		`stackd_http_requests_total{method="POST",route="POST /",status="303"} 4`,
 		`stackd_http_requests_total{method="POST",route="POST /",status="413"} 1`,
 		`stackd_http_requests_total{method="POST",route="POST /",status="429"} 1`,
-		`stackd_http_requests_total{method="GET",route="/health",status="200"} 1`)
+		`stackd_http_requests_total{method="GET",route="/health",status="200"} 1`, "\nstackd_generation ")
 	status("the metrics, to somebody else,", s.get(client, "/metrics", "X-Forwarded-For", "192.0.2.1"), http.StatusNotFound)
 
 	s.stop() // what waits is written
