@@ -15,8 +15,8 @@ const servletContract = "package servlet"
 
 var servletRules = func() []rule {
 	rules := []rule{
-		{name: "methods", text: "each method in Allow is answered, with an empty body, too", where: servletContract, check: servletMethods},
-		{name: "params", text: "a call with other params than a procedure takes is no failure", where: servletContract + ", Func", check: servletParams},
+		{name: "methods", text: "each method in Allow is answered, with an empty body, too", where: servletContract + ", Methods", check: servletMethods},
+		{name: "params", text: "a call with other params than a procedure takes is no failure", where: servletContract + ", Procedure", check: servletParams},
 	}
 	for _, c := range common {
 		rules = append(rules, rule{c.name, c.text, c.where, false, func(k *kit) error { return withApp(k, c.check) }})

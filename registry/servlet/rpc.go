@@ -34,6 +34,9 @@ type RPC struct {
 }
 
 // Procedure is a Go function that clients may call. [Func] makes one.
+//
+// Clients may send anything. What a procedure can't do with the params that it is given is an [*Error] with the code
+// [InvalidParams], never a failure or a panic.
 type Procedure struct {
 	call  func(r *http.Request, params json.RawMessage) (any, error)
 	fault error // of the declaration

@@ -49,6 +49,8 @@
 //		return nil
 //	}
 //
+// A client may leave the body out of any request. That is a matter of a status such as 400, and no failure.
+//
 // One value answers all requests, many at a time. What belongs to one request stays in local variables or
 // in its environ.
 package servlet
