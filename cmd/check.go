@@ -1,7 +1,15 @@
 package cmd
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -9,7 +17,12 @@ import (
 )
 
 func (p *program) check() *cobra.Command {
-	var processes int
+	var (
+		processes   int
+		strict      bool
+		environment bool
+		format      = "text"
+	)
 	c := &cobra.Command{
 		Use:   "check FILE...",
 		Short: "Say every problem of stack files",
@@ -17,28 +30,116 @@ func (p *program) check() *cobra.Command {
 there, and what must be. It opens no network, runs nothing and writes nothing. What
 it finds good, run accepts.
 
+It also warns of what run accepts and hardly anybody wants, each by a rule: stackd doc
+rule:ID has the reasons. A comment allows a warning on its line, or on the next:
+
+  # stackd:allow ID and why it is right here
+
+A FILE may be a folder, whose stack files are checked: those *.yaml and *.yml in it that
+have servers:, stack: or extends: as a key of their own. It may be - for the standard input.
+
 The exit status is 0 when all files are good, 1 when one has a problem, and 2
 when the command line can't be understood.`,
-		Args: wants(1, -1, "check wants at least one stack file, such as stackd check stack.yaml"),
-		RunE: func(c *cobra.Command, files []string) error {
+		Example: "  stackd check stack.yaml\n  stackd check --deny-warnings --format github stacks/",
+		Args:    wants(1, -1, "check wants at least one stack file, such as stackd check stack.yaml"),
+		RunE: func(c *cobra.Command, args []string) error {
 			if processes < 1 {
 				return fmt.Errorf("--processes is %d; it must be at least 1", processes)
 			}
-			bad := false
-			for _, file := range files {
-				if _, _, err := stackfile.Load(c.Context(), p.registry, file, stackfile.Options{Processes: processes}); err != nil {
-					p.problems(p.out, err)
-					bad = true
-					continue
-				}
-				p.out.printf("%s: good\n", file)
+			if !slices.Contains(formats(), format) {
+				return fmt.Errorf("--format is %q; it must be %s", format, strings.Join(formats(), ", "))
 			}
-			if bad {
+			files, err := stackFiles(args)
+			if err != nil {
+				return err
+			}
+			r := &report{terminal: isTerminal(p.out.Writer)}
+			for _, file := range files {
+				options := stackfile.Options{Processes: processes}
+				name := file
+				if file == "-" {
+					name = "stdin"
+					if options.Content, err = io.ReadAll(c.InOrStdin()); err != nil {
+						return &failed{fmt.Errorf("the standard input can't be read: %w", err)}
+					}
+				}
+				found, err := stackfile.Check(c.Context(), p.registry, name, options, environment)
+				if err != nil {
+					return &failed{err}
+				}
+				r.add(name, found)
+			}
+			if err := r.write(p.out, format, strict); err != nil {
+				return &failed{err}
+			}
+			if r.errors > 0 || strict && r.warnings > 0 {
 				return &failed{}
 			}
 			return nil
 		},
 	}
 	c.Flags().IntVar(&processes, "processes", 1, "how many processes will run the stack, here or behind one balancer")
+	c.Flags().BoolVar(&strict, "deny-warnings", false, "let warnings count as problems")
+	c.Flags().BoolVar(&environment, "environment", false, "look at this machine, too: folders, addresses, upstreams, who may read secrets")
+	c.Flags().StringVar(&format, "format", format, "how to say it: "+strings.Join(formats(), ", "))
+	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats(), cobra.ShellCompDirectiveNoFileComp))
 	return c
+}
+
+// stackFiles returns the files that the arguments name, folders taken apart.
+func stackFiles(args []string) ([]string, error) {
+	var files []string
+	for _, arg := range args {
+		info, err := os.Stat(arg)
+		if arg == "-" || err != nil || !info.IsDir() {
+			files = append(files, arg) // what can't be read is a problem of that file
+			continue
+		}
+		entries, err := os.ReadDir(arg)
+		if err != nil {
+			return nil, &failed{err}
+		}
+		before := len(files)
+		for _, e := range entries {
+			path := filepath.Join(arg, e.Name())
+			if ext := filepath.Ext(path); !e.IsDir() && (ext == ".yaml" || ext == ".yml") && isStackFile(path) {
+				files = append(files, path)
+			}
+		}
+		if len(files) == before {
+			return nil, &failed{fmt.Errorf("there is no stack file in %s: no *.yaml or *.yml that has servers:, stack: or extends: as a key", arg)}
+		}
+	}
+	if n := len(files); n > 1 && slices.Index(files, "-") != lastIndex(files, "-") {
+		return nil, errors.New("the standard input can be checked once only")
+	}
+	return files, nil
+}
+
+func lastIndex(all []string, s string) int {
+	for i, t := range slices.Backward(all) {
+		if s == t {
+			return i
+		}
+	}
+	return -1
+}
+
+var stackKey = regexp.MustCompile(`^["']?(?:servers|stack|extends)["']?\s*:`)
+
+// isStackFile reports whether a YAML file seems to be meant as a stack file. It goes by the lines, since one with
+// faults is one, too.
+func isStackFile(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return true // so that it is said
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if stackKey.MatchString(lines.Text()) {
+			return true
+		}
+	}
+	return lines.Err() != nil
 }

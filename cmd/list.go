@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/agnivade/levenshtein"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/schema"
+	"github.com/stackd/stackd/stackfile"
 )
 
 func (p *program) list() *cobra.Command {
@@ -39,9 +41,12 @@ func (p *program) list() *cobra.Command {
 func (p *program) doc() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doc NAME",
-		Short: "Print the manual of a component",
+		Short: "Print the manual of a component, or of a rule:ID of check",
 		Args:  wants(1, 1, "doc wants the name of a component; stackd list names them"),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if id, ok := strings.CutPrefix(args[0], "rule:"); ok {
+				return p.rule(id)
+			}
 			found := p.registry.Named(args[0])
 			if len(found) == 0 {
 				return &failed{fmt.Errorf("there is no component %q%s", args[0], p.suggest(args[0]))}
@@ -55,6 +60,20 @@ func (p *program) doc() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// rule prints the page on a rule.
+func (p *program) rule(id string) error {
+	text := schema.Rule(id)
+	if text == "" {
+		var ids []string
+		for _, r := range stackfile.Rules() {
+			ids = append(ids, r.ID)
+		}
+		return &failed{fmt.Errorf("there is no rule %q; there is %s", id, strings.Join(ids, ", "))}
+	}
+	p.out.printf("%s", text)
+	return nil
 }
 
 // suggest returns what name was probably meant to be, or where to look.

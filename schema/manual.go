@@ -28,6 +28,7 @@ func (p Prose) Manual(reg *registry.Registry) string {
 	m.contents()
 	m.printf("\n%s\n## The stack file\n\n", anchor("stack-file"))
 	m.chapter()
+	m.rules()
 	var last registry.Kind
 	for _, d := range reg.All() {
 		if d.Kind != last {
@@ -90,6 +91,7 @@ func (m *markdown) contents() {
 		keys[i] = fmt.Sprintf("[%s](#key-%[1]s)", k)
 	}
 	m.printf("- [The stack file](#stack-file): %s\n", strings.Join(keys, ", "))
+	m.printf("- [Rules of a check](#rules)\n")
 	var last registry.Kind
 	for _, d := range m.reg.All() {
 		if d.Kind != last {

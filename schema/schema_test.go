@@ -318,3 +318,38 @@ func TestStacks(t *testing.T) {
 		})
 	}
 }
+
+// Every rule has a page, and every page a rule.
+func TestRulePages(t *testing.T) {
+	manual := schema.Manual(registry.Compiled())
+	files, err := os.ReadDir("rules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != len(stackfile.Rules()) {
+		t.Errorf("there are %d pages and %d rules", len(files), len(stackfile.Rules()))
+	}
+	for _, r := range stackfile.Rules() {
+		t.Run(r.ID, func(t *testing.T) {
+			page := schema.RulePage(r.ID)
+			if page == "" {
+				t.Fatal("it has no page")
+			}
+			if !strings.Contains(manual, `<a id="rule-`+r.ID+`"></a>`) || !strings.Contains(manual, page) {
+				t.Error("the page isn't in the manual")
+			}
+			text := schema.Rule(r.ID)
+			if !strings.HasPrefix(strings.ReplaceAll(text, "\n", " "), r.ID+" ("+string(r.Severity)+")  "+r.Summary+"  ") {
+				t.Errorf("as text it begins with %.80q", text)
+			}
+			for line := range strings.Lines(text) {
+				if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 {
+					t.Errorf("the line has %d characters: %s", n, line)
+				}
+			}
+		})
+	}
+	if schema.Rule("taste") != "" || schema.RulePage("taste") != "" {
+		t.Error("there is a page for no rule")
+	}
+}
