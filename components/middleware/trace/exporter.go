@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -49,9 +48,9 @@ func newExporter(ctx context.Context, cfg Config, log *slog.Logger) (*exporter, 
 	if endpoint.Path == "" || endpoint.Path == "/" {
 		endpoint.Path = "/v1/traces"
 	}
-	headers := make(map[string]string, len(cfg.Headers))
+	headers := make(http.Header, len(cfg.Headers))
 	for name, value := range cfg.Headers {
-		headers[name] = value.Reveal()
+		headers.Set(name, value.Reveal())
 	}
 	e := &exporter{log: log}
 	e.client = &http.Client{
@@ -65,17 +64,7 @@ func newExporter(ctx context.Context, cfg Config, log *slog.Logger) (*exporter, 
 		// Neither spans nor keys are sent to whom the settings don't name.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	e.Exporter, err = otlptracehttp.New(ctx,
-		otlptracehttp.WithEndpointURL(endpoint.String()),
-		otlptracehttp.WithHeaders(headers),
-		otlptracehttp.WithHTTPClient(e.client),
-		otlptracehttp.WithCompression(otlptracehttp.NoCompression),
-		otlptracehttp.WithEncoding(otlptracehttp.EncodingProtobuf),
-		otlptracehttp.WithMaxResponseSize(64<<10),
-		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{
-			Enabled: true, InitialInterval: time.Second, MaxInterval: attempt, MaxElapsedTime: persistence,
-		}),
-	)
+	e.Exporter, err = otlptrace.New(ctx, &client{http: e.client, url: endpoint.String(), headers: headers})
 	if err != nil {
 		return nil, err
 	}
