@@ -34,6 +34,7 @@ case $QUERY_STRING in
 	cookies) printf 'Set-Cookie: a=1; Path=/\r\nSet-Cookie: b=2; Path=/\r\nX-Odd: "; =,\r\nContent-Type: text/plain\r\n\r\nhere\n'; exit;;
 	moved) printf 'Location: https://example.org/x?y=%%20\r\n\r\n'; exit;;
 	up) printf 'Content-Type: text/plain\r\n\r\n%s\n' "$(cksum)"; exit;; # a server in front may stop sending when the answer begins
+	wait) printf 'Content-Type: text/event-stream\r\n\r\ndata: first\n\n'; read -r line <gate; printf 'data: %s\n\n' "$line"; exit;;
 	nothing) printf 'Status: 204 No Content\r\n\r\n'; exit;;
 	who) printf 'Content-Type: text/plain\r\n\r\n%s %s\n' "$REMOTE_ADDR" "$HTTPS"; exit;;
 esac
@@ -55,6 +56,39 @@ func addPages(t *testing.T, stacks string) {
 		if err := os.WriteFile(filepath.Join(site, name), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := syscall.Mkfifo(filepath.Join(site, "gate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stream asks for a page of which the second part is made when the first one has arrived.
+func stream(t *testing.T, s *server, address string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/say.cgi?wait", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	response, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	const first, second = "data: first\n\n", "data: second\n\n"
+	part := make([]byte, len(first))
+	if _, err := io.ReadFull(response.Body, part); err != nil || string(part) != first {
+		t.Fatalf("the first part is %q (%v)", part, err)
+	}
+	gate := filepath.Join(filepath.Dir(s.file), "webware", "site", "gate")
+	if err := os.WriteFile(gate, []byte("second\n"), 0o600); err != nil { // the script waits for it
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(response.Body); err != nil || string(rest) != second {
+		t.Errorf("then comes %q (%v)", rest, err)
 	}
 }
 

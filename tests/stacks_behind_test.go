@@ -96,6 +96,7 @@ func behindNginx(t *testing.T, s *server, dir, backend, protocol string) {
 	}
 	daemon(t, pid, program, args...)
 	compare(t, s, address, nil)
+	stream(t, s, address)
 	for base, want := range map[string]string{"http://" + address: "127.0.0.1 \n", "https://" + secure: "127.0.0.1 on\n"} {
 		if got := who(t, base, ""); got != want {
 			t.Errorf("the visitor of %s is %q; it must be %q", base, got, want)
@@ -124,6 +125,7 @@ $HTTP["host"] == "secure.example" { setenv.set-environment = ("HTTPS" => "on") }
 	}
 	daemon(t, pid, program, "-f", config)
 	compare(t, s, address, func(a asked) bool { return strings.Contains(a.target, "%00") }) // it answers that with 400
+	stream(t, s, address)
 	for host, want := range map[string]string{"": "127.0.0.1 \n", "secure.example": "127.0.0.1 on\n"} {
 		if got := who(t, "http://"+address, host); got != want {
 			t.Errorf("the visitor of %q is %q; it must be %q", host, got, want)
@@ -183,6 +185,7 @@ Listen %s
 	edit(t, config, `fcgi://127\.0\.0\.1:9088/" enablereuse=on`, fmt.Sprintf(`%s://%s/"`, protocol, backend))
 	daemon(t, pid, program, "-d", dir, "-f", name)
 	compare(t, s, address, except)
+	stream(t, s, address)
 	for base, want := range map[string]string{"http://" + address: "127.0.0.1 \n", "https://" + secure: "127.0.0.1 on\n"} {
 		if got := who(t, base, ""); got != want {
 			t.Errorf("the visitor of %s is %q; it must be %q", base, got, want)
