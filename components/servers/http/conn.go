@@ -104,6 +104,9 @@ func (c *conn) again(n int64, err error) bool {
 	}
 	if n == 0 {
 		c.stalled.Store(true)
+		if tcp, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok {
+			_ = tcp.SetLinger(0) // or the system would keep what the peer doesn't take, for minutes
+		}
 		return false
 	}
 	c.armed.Store(0)

@@ -400,9 +400,18 @@ func TestStalledReader(t *testing.T) {
 	t.Run("http/1", func(t *testing.T) {
 		failed := make(chan error, 1)
 		s := start(t, flood(failed), short)
-		send(t, s.dial(t), "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		c := s.dial(t)
+		send(t, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		if err := <-failed; !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("the write failed with %v", err)
+		}
+		s.stop()
+		if err := <-s.done; err != nil {
+			t.Error(err)
+		}
+		// What the system still had to send is dropped.
+		if _, err := io.Copy(io.Discard, c); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the client's connection ended with %v", err)
 		}
 	})
 	t.Run("http/2 stream with a closed window", func(t *testing.T) {
