@@ -43,6 +43,7 @@ func TestRaw(t *testing.T) {
 	address := strings.TrimPrefix(s.url, "http://")
 
 	ok := "HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+	form := "POST /counter HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 	long := strings.Repeat("a", 100_000)
 	for _, tt := range []struct {
 		name, request string
@@ -91,6 +92,19 @@ func TestRaw(t *testing.T) {
 		{"unknown coding", "POST /counter HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", []int{400, 501}},
 		{"coding in disguise", "POST /counter HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: \x0bchunked\r\n\r\n", []int{400, 501}},
 		{"bad chunk size", "POST /counter HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", []int{400}},
+		{"chunk size of more than 64 bits", form + "Transfer-Encoding: chunked\r\n\r\n10000000000000001\r\na", []int{400}},
+		{"signed chunk size", form + "Transfer-Encoding: chunked\r\n\r\n+1\r\na\r\n0\r\n\r\n", []int{400}},
+		{"chunk size in disguise", form + "Transfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n", []int{400}},
+		{"chunk that goes on", form + "Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n", []int{400}},
+		{"chunk size ended by a line feed", form + "Transfer-Encoding: chunked\r\n\r\n1\na\r\n0\r\n\r\n", []int{400}},
+		{"chunk extension with a line feed", form + "Transfer-Encoding: chunked\r\n\r\n1;a=\nb\r\na\r\n0\r\n\r\n", []int{400}},
+		{"endless chunk extension", form + "Transfer-Encoding: chunked\r\n\r\n1;" + long, []int{400}},
+		{"many empty chunk extensions", form + "Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1;"+long[:4000]+"\r\na\r\n", 30), []int{400}},
+		{"chunked twice", form + "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", []int{400, 501}},
+		{"chunked and another", form + "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n", []int{400, 501}},
+		{"empty coding", form + "Transfer-Encoding: \r\n\r\n", []int{400, 501}},
+		{"two lengths in one", form + "Content-Length: 1, 2\r\n\r\nab", []int{400}},
+		{"length of more than 64 bits", form + "Content-Length: 18446744073709551617\r\n\r\na", []int{400}},
 		{"header too long", "GET / HTTP/1.1\r\nHost: x\r\nA: " + long + "\r\n\r\n", []int{431}},
 		{"target too long", "GET /" + long + " " + ok, []int{414, 431}},
 		{"body announced too long", "POST /counter HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n", []int{413}},
