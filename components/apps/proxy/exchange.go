@@ -179,7 +179,7 @@ func (x *exchange) converse(now time.Time) error {
 		}
 		x.sent = make(chan struct{})
 		x.body.started.Store(true)
-		if err := x.SetReadDeadline(time.Time{}); err != nil {
+		if err := x.expect(now, 0); err != nil {
 			return &brokenError{err}
 		}
 		go func() {

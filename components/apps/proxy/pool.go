@@ -87,6 +87,7 @@ type link struct {
 	budget        int          // how many bytes the header may still have
 	read, written time.Time    // when the deadlines were set
 	due           time.Time    // when the read that may wait must end; zero for never
+	early         time.Time    // when it is interrupted for onDelay
 	onDelay       func()       // called when reading takes longer than soon; nil for nothing to do
 	beforeRead    func() error // called before reading may wait; nil for nothing to do
 }
@@ -134,6 +135,7 @@ func (l *link) Read(p []byte) (int, error) {
 	n, err := l.Conn.Read(p)
 	if l.onDelay != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		l.onDelay()
+		l.early = time.Time{}
 		if err := l.SetReadDeadline(l.due); err != nil {
 			return n, err
 		}
@@ -149,11 +151,15 @@ func (l *link) expect(now time.Time, d time.Duration) error {
 	if d > 0 {
 		l.due = now.Add(d)
 	}
-	first := l.due
-	if l.onDelay != nil && (d == 0 || d > soon) {
-		first = now.Add(soon)
+	if l.onDelay == nil || d > 0 && d <= soon {
+		l.early = time.Time{}
+		return l.SetReadDeadline(l.due)
 	}
-	return l.SetReadDeadline(first)
+	if left := l.early.Sub(now); left > soon/2 && left <= soon {
+		return nil // the one of the request before will do
+	}
+	l.early = now.Add(soon)
+	return l.SetReadDeadline(l.early)
 }
 
 func (l *link) Write(p []byte) (int, error) { return l.write(time.Now(), p) }
