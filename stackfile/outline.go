@@ -11,16 +11,7 @@ import (
 func (p *Plan) Outline() inspect.Outline {
 	o := inspect.Outline{File: p.name, Servers: []inspect.Server{}, Overrides: []inspect.Override{}}
 	for _, s := range p.servers {
-		shown := inspect.Server{Component: s.def.Name, Origin: s.at.String()}
-		addresses, _ := s.listen()
-		for _, a := range addresses {
-			network, path := a.Network()
-			if network == "unix" {
-				path = "unix:" + near(path, s.at.source.dir)
-			}
-			shown.Addresses = append(shown.Addresses, path)
-		}
-		o.Servers = append(o.Servers, shown)
+		o.Servers = append(o.Servers, inspect.Server{Component: s.def.Name, Addresses: p.addresses(s), Origin: s.at.String()})
 	}
 	for i, f := range p.none.effects {
 		slot := p.history(i, f, nil)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -22,6 +23,9 @@ func TestPrintedStacks(t *testing.T) {
 				t.Fatal(err)
 			}
 			stackd(t, dir, "check", "printed-"+name)
+			if diff := stackd(t, dir, "diff", name, "printed-"+name); diff != "nothing changes\n" && !strings.Contains(text, "withheld") {
+				t.Errorf("it isn't the same:\n%s", diff)
+			}
 		})
 	}
 }

@@ -76,7 +76,7 @@ func (s Slot) Title() string {
 type table struct{ rows [][2]string }
 
 func (t *table) add(origin, format string, args ...any) {
-	t.rows = append(t.rows, [2]string{strings.Map(printable, fmt.Sprintf(format, args...)), origin})
+	t.rows = append(t.rows, [2]string{Printable(fmt.Sprintf(format, args...)), origin})
 }
 
 func (t *table) setting(s Setting, indent string) {
@@ -98,7 +98,9 @@ func placed(origin string) string {
 	return origin
 }
 
-// printable takes out what would speak to a terminal.
+// Printable returns the text on one line, without what would speak to a terminal.
+func Printable(text string) string { return strings.Map(printable, text) }
+
 func printable(r rune) rune {
 	switch {
 	case r == '\t':
