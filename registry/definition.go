@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"reflect"
 	"runtime"
 	"strings"
@@ -115,6 +116,21 @@ func (d *Definition) Find(cfg any, path string) *inspect.Found {
 	return nil
 }
 
+// Inside tells with which path a component with these settings asks the [Stack] in them for a URL, when it says so by
+// a method on its settings:
+//
+//	func (c Config) Inside(path string) (inner string, asked bool)
+//
+// It must be pure. Asked is false where the stack isn't asked, and for other components.
+func (d *Definition) Inside(cfg any, path string) (inner string, asked bool) {
+	if own, ok := cfg.(interface {
+		Inside(path string) (string, bool)
+	}); ok {
+		return own.Inside(path)
+	}
+	return "", false
+}
+
 // Summary returns the first of its promises in words, such as "process-safe,
 // blocking".
 func (d *Definition) Summary() string {
@@ -125,41 +141,53 @@ func (d *Definition) Summary() string {
 // of the manual; path is where it stands, such as "store" or "factories[.md]".
 func (d *Definition) References(cfg any, f func(path string, ref Reference) error) error {
 	var errs []error
-	references(d.Settings, reflect.ValueOf(cfg).Elem(), "", func(path string, ref Reference) {
-		errs = append(errs, f(path, ref))
+	parts(d.Settings, reflect.ValueOf(cfg).Elem(), "", func(path string, v any) {
+		if ref, ok := v.(Reference); ok && ref.Name() != "" {
+			errs = append(errs, f(path, ref))
+		}
 	})
 	return errors.Join(errs...)
 }
 
-// Bind returns a copy of the settings in which each Ref that refers to something is bound
-// to what product returns for its path.
+// Bind returns a copy of the settings in which each Ref that refers to something, and each Stack that there is,
+// is bound to what product returns for its path: for a Stack a http.Handler.
 func (d *Definition) Bind(cfg any, product func(path string) any) any {
 	bound := reflect.New(d.defaults.Type())
 	bound.Elem().Set(clone(reflect.ValueOf(cfg).Elem()))
-	references(d.Settings, bound.Elem(), "", func(path string, ref Reference) { ref.Bind(product(path)) })
+	parts(d.Settings, bound.Elem(), "", func(path string, v any) {
+		switch v := v.(type) {
+		case Reference:
+			if v.Name() != "" {
+				v.Bind(product(path))
+			}
+		case *Stack:
+			if !v.IsZero() {
+				v.Bind(product(path).(http.Handler))
+			}
+		}
+	})
 	return bound.Interface()
 }
 
-func references(t *Type, v reflect.Value, path string, f func(string, Reference)) {
+// parts calls f with a pointer to each Ref and Stack in the settings.
+func parts(t *Type, v reflect.Value, path string, f func(path string, v any)) {
 	switch t.Form {
-	case FormRef:
-		if ref := v.Addr().Interface().(Reference); ref.Name() != "" {
-			f(path, ref)
-		}
+	case FormRef, FormStack:
+		f(path, v.Addr().Interface())
 	case FormStruct:
 		for _, field := range t.Fields {
-			references(field.Type, v.Field(field.Index), strings.TrimPrefix(path+"."+field.Name, "."), f)
+			parts(field.Type, v.Field(field.Index), strings.TrimPrefix(path+"."+field.Name, "."), f)
 		}
 	case FormList:
 		for i := range v.Len() {
-			references(t.Elem, v.Index(i), fmt.Sprintf("%s[%d]", path, i), f)
+			parts(t.Elem, v.Index(i), fmt.Sprintf("%s[%d]", path, i), f)
 		}
 	case FormMap:
 		for _, key := range sortedKeys(v) {
 			// A map's values can't be addressed: work on a copy and put it back.
 			value := reflect.New(t.Elem.Go).Elem()
 			value.Set(v.MapIndex(key))
-			references(t.Elem, value, path+"["+key.String()+"]", f)
+			parts(t.Elem, value, path+"["+key.String()+"]", f)
 			v.SetMapIndex(key, value)
 		}
 	}

@@ -25,6 +25,7 @@ const (
 	FormNetwork
 	FormSecret
 	FormRef
+	FormStack
 	FormList
 	FormMap
 	FormStruct
@@ -93,6 +94,8 @@ func (t *Type) Noun() string {
 		return "an address such as 192.0.2.7, a network such as 10.0.0.0/8, or unix"
 	case FormRef:
 		return fmt.Sprintf("the name of a %[1]s, or a map with use: and the %[1]s's settings", t.Kind)
+	case FormStack:
+		return "the path of a stack file, or a map with stack:"
 	case FormList:
 		return "a list"
 	}
@@ -113,6 +116,8 @@ func (t *Type) Format(v reflect.Value) string {
 		return redacted
 	case FormRef:
 		return refName(v)
+	case FormStack:
+		return quote(v.Interface().(Stack).name)
 	case FormString, FormPath, FormAddress, FormNetwork:
 		return quote(v.String())
 	case FormFloat:
@@ -209,6 +214,8 @@ func (ty *typer) typeOf(t reflect.Type, path string, top bool) *Type {
 		d.Form = FormNetwork
 	case reflect.TypeFor[Secret]():
 		d.Form = FormSecret
+	case reflect.TypeFor[Stack]():
+		d.Form = FormStack
 	default:
 		return ty.compound(d, path, top)
 	}
@@ -307,7 +314,7 @@ func (ty *typer) rules(tag string, t *Type, path string) []Rule {
 // check says what is wrong with the rule on a setting of type t.
 func (r Rule) check(t *Type) string {
 	forms := map[string][]Form{
-		"required":   {FormString, FormPath, FormAddress, FormNetwork, FormSecret, FormRef, FormList, FormMap},
+		"required":   {FormString, FormPath, FormAddress, FormNetwork, FormSecret, FormRef, FormStack, FormList, FormMap},
 		"omitempty":  {FormString, FormPath, FormAddress, FormSecret, FormDuration, FormInt},
 		"min":        {FormInt, FormFloat, FormString, FormDuration, FormSize, FormList, FormMap},
 		"max":        {FormInt, FormFloat, FormString, FormDuration, FormSize, FormList, FormMap},

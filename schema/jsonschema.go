@@ -65,6 +65,7 @@ const (
 	defStack     = "entry.stack"
 	defSlot      = "entry.slot"
 	defOverride  = "override"
+	defMounted   = "mounted"
 )
 
 func definition(d *registry.Definition) string { return string(d.Kind) + "." + d.Name }
@@ -86,6 +87,7 @@ func (b *builder) file() object {
 		{defStack, b.entry("The middleware or app that stands here.", true, registry.KindMiddleware, registry.KindApp)},
 		{defSlot, b.entry("The middleware or app that stands here, with what differs from the file that is extended.", false, registry.KindMiddleware, registry.KindApp)},
 		{defOverride, b.override()},
+		{defMounted, b.mounted()},
 	}
 	for _, d := range b.reg.All() {
 		defs = defs.set(definition(d), b.component(d))
@@ -114,6 +116,27 @@ func (b *builder) file() object {
 		{"then", object{{"properties", object{{"stack", object{{"items", ref(defSlot)}}}}}}},
 		{"else", object{{"properties", object{{"stack", object{{"items", ref(defStack)}}}}}}},
 		{"definitions", defs},
+	}
+}
+
+// mounted is a stack that is written where it is mounted. An override may say a part of it.
+func (b *builder) mounted() object {
+	keys := b.keys()
+	properties := object{}
+	for _, k := range keys {
+		switch k.name {
+		case "servers", "deadlines":
+		case "stack":
+			properties = append(properties, member{k.name, append(k.value.(object), member{"items", ref(defSlot)})})
+		default:
+			properties = append(properties, k)
+		}
+	}
+	return object{
+		{"description", "A stack of its own, written where it is mounted."},
+		{"type", "object"},
+		{"properties", properties},
+		{"additionalProperties", false},
 	}
 }
 

@@ -143,6 +143,8 @@ func (w wording) noun(t *registry.Type, rules []registry.Rule, plural bool) stri
 		noun = "network"
 	case registry.FormSecret:
 		noun = "secret"
+	case registry.FormStack:
+		noun = "stack"
 	default:
 		noun = "text"
 		if rule(rules, "url") != nil {

@@ -45,6 +45,9 @@ func (b *builder) value(t *registry.Type, rules []registry.Rule, rows []row, pat
 		}
 		return anyOf(ref("reference."+string(t.Kind)), null())
 	}
+	if t.Form == registry.FormStack {
+		return anyOf(text([]registry.Rule{{Name: "required"}})[0], ref(defMounted), null())
+	}
 	forms := scalar(t, rules)
 	if len(forms) == 1 && forms[0][0].name == "type" && len(forms[0]) == 1 {
 		// Any text will do: one with an expansion, too.

@@ -24,7 +24,7 @@ type Stack struct {
 	// Servers are those of the plan, in its order, once for each address.
 	Servers []Server
 
-	router *router[*chain]
+	chains chains
 	depot  *depot
 	// held are the instances that this stack uses, in the order in which they were
 	// built.
@@ -67,7 +67,8 @@ type instance struct {
 	// number tells it from others of its depot, also from one with the same settings that
 	// was built of files which have changed since.
 	number int
-	// refs are what it was bound to, in the order of planned.refs.
+	// refs are what it was bound to: the instances of planned.refs, and those of the stacks that it
+	// mounts.
 	refs []*instance
 	// users counts the stacks that hold it; one without is closed. The depot's mutex guards it.
 	users int
@@ -83,7 +84,7 @@ func (p *Plan) Build(ctx context.Context, log *slog.Logger, prev *Stack) (*Stack
 	s := &Stack{depot: new(depot)}
 	b := &builder{
 		plan: p, stack: s, log: log, chains: make(map[string]http.Handler),
-		built: make(map[*planned]*instance), held: make(map[string]*instance), before: make(map[string]*instance),
+		built: make(map[*planned]*instance), mounted: make(map[*Plan]chains), held: make(map[string]*instance), before: make(map[string]*instance),
 	}
 	if prev != nil {
 		s.depot = prev.depot
@@ -146,7 +147,12 @@ func (s *Stack) Depends() []string {
 }
 
 // ServeHTTP answers a request by the chain of the overrides that match it.
-func (s *Stack) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Stack) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.chains.ServeHTTP(w, r) }
+
+// chains are those of all requests of a stack, also of one that is mounted.
+type chains struct{ router *router[*chain] }
+
+func (s chains) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if problem := checkPath(r.URL.Path); problem != "" {
 		http.Error(w, "400 bad request: "+problem, http.StatusBadRequest)
 		return
@@ -183,6 +189,8 @@ type builder struct {
 	stack  *Stack
 	log    *slog.Logger
 	chains map[string]http.Handler
+	// mounted are the stacks within the stack that are built.
+	mounted map[*Plan]chains
 	// inspector is what those who inspect the stack ask.
 	inspector inspect.Stack
 	built     map[*planned]*instance
@@ -201,9 +209,10 @@ func (b *builder) current() string {
 
 func (b *builder) build(ctx context.Context) error {
 	var ps problems
+	b.inspector = b.plan.inspector()
 	b.plan.instances(func(p *planned, _ *effect) { b.open(ctx, p, &ps) })
 	for _, server := range b.plan.servers {
-		server.walk(func(p *planned) { b.open(ctx, p, &ps) })
+		server.all(func(p *planned) { b.open(ctx, p, &ps) })
 	}
 	if err := ps.err(); err != nil {
 		return err
@@ -221,13 +230,27 @@ func (b *builder) build(ctx context.Context) error {
 			})
 		}
 	}
-	b.inspector = b.plan.inspector()
-	chains := make([]*chain, len(b.plan.routes))
-	for i, r := range b.plan.routes {
-		chains[i] = b.chain(r)
-	}
-	b.stack.router = newRouter(b.plan.patterns, b.plan.areas, chains, b.chain(b.plan.none))
+	b.stack.chains = b.compose(b.plan)
 	return nil
+}
+
+// compose makes the chains of a stack, whose instances are built.
+func (b *builder) compose(p *Plan) chains {
+	all := make([]*chain, len(p.routes))
+	for i, r := range p.routes {
+		all[i] = b.chain(p, r)
+	}
+	return chains{newRouter(p.patterns, p.areas, all, b.chain(p, p.none))}
+}
+
+// mount returns what serves a stack that a setting holds, whose instances are built.
+func (b *builder) mount(p *Plan) http.Handler {
+	known, ok := b.mounted[p]
+	if !ok {
+		known = b.compose(p)
+		b.mounted[p] = known
+	}
+	return known
 }
 
 // open takes an instance over from the stack before, or builds it. What it refers to
@@ -237,11 +260,15 @@ func (b *builder) open(ctx context.Context, p *planned, ps *problems) {
 		return
 	}
 	b.mu.Lock()
-	b.now = p.path
+	b.now = p.full()
 	b.mu.Unlock()
-	refs := make([]*instance, len(p.refs))
-	for n, ref := range p.refs {
-		if refs[n] = b.built[ref]; refs[n] == nil {
+	needs := slices.Clone(p.refs)
+	for _, m := range p.mounts {
+		m.plan.instances(func(inner *planned, _ *effect) { needs = append(needs, inner) })
+	}
+	refs := make([]*instance, len(needs))
+	for n, need := range needs {
+		if refs[n] = b.built[need]; refs[n] == nil {
 			return // the problem is that of the instance referred to
 		}
 	}
@@ -249,8 +276,11 @@ func (b *builder) open(ctx context.Context, p *planned, ps *problems) {
 		b.built[p] = known
 		return
 	}
-	log := b.log.With("slot", p.path, "component", p.def.Name)
+	log := b.log.With("slot", p.full(), "component", p.def.Name)
 	cfg := p.def.Bind(p.cfg, func(path string) any {
+		if n := slices.IndexFunc(p.mounts, func(m mount) bool { return m.path == path }); n >= 0 {
+			return b.mount(p.mounts[n].plan)
+		}
 		n := slices.IndexFunc(p.refs, func(ref *planned) bool { return ref.path == p.path+"."+path })
 		return refs[n].built.Product
 	})
@@ -298,13 +328,14 @@ func (b *builder) hold(i *instance) {
 }
 
 // chain composes what answers the requests of a route.
-func (b *builder) chain(r *route) *chain {
+func (b *builder) chain(plan *Plan, r *route) *chain {
 	c := &chain{base: new(environ.Base)}
 	inspect.Key.Preset(c.base, b.inspector)
-	environ.Matched.Preset(c.base, b.plan.shown(r))
+	environ.Matched.Preset(c.base, plan.shown(r))
 	environ.Vars.Preset(c.base, plainVars(r.vars))
 
 	var key strings.Builder
+	fmt.Fprintf(&key, "%p ", plan) // a slot may have another index in another stack
 	caught, followed := false, len(r.effects)
 	for i, e := range r.effects {
 		if e.instance == nil {
@@ -404,6 +435,10 @@ type lastResort struct {
 }
 
 func (l lastResort) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if failure.Key.Get(r) != nil { // that of the stack around this one
+		l.next.ServeHTTP(w, r)
+		return
+	}
 	s := &resort{}
 	s.Init(w, nil)
 	failure.Key.Set(r, s)

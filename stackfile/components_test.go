@@ -3,6 +3,7 @@ package stackfile
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,6 +93,14 @@ type sayConfig struct {
 	Text string `yaml:"text"`
 }
 
+type mountConfig struct {
+	Mount  registry.Stack            `yaml:"mount" validate:"required"`
+	Prefix string                    `yaml:"prefix"`
+	Others map[string]registry.Stack `yaml:"others"`
+}
+
+func (c mountConfig) Inside(path string) (string, bool) { return strings.CutPrefix(path, c.Prefix) }
+
 type serverConfig struct {
 	Listen registry.Address `yaml:"listen" validate:"required"`
 	Port   uint16           `yaml:"port"`
@@ -141,6 +150,9 @@ func corpus() []registry.Declaration {
 		registry.Store[fileStoreConfig]{Name: "file", Default: fileStoreConfig{Path: "var/sessions"}, Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.Blocking}, Build: func(*registry.Env, fileStoreConfig) (session.Store, error) { return nothingStored{}, nil }},
 		registry.App[siteConfig]{Name: "site", Default: siteConfig{Index: []string{"index.html"}, MaxSize: 1 << 20}, Traits: safe, Build: func(_ *registry.Env, c siteConfig) (http.Handler, error) {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, c.Root) }), nil
+		}},
+		registry.App[mountConfig]{Name: "stack", Traits: safe, Build: func(_ *registry.Env, c mountConfig) (http.Handler, error) {
+			return http.StripPrefix(c.Prefix, c.Mount.Handler()), nil
 		}},
 		registry.App[sayConfig]{Name: "say", Default: sayConfig{Text: "hello"}, Traits: safe, Build: func(_ *registry.Env, c sayConfig) (http.Handler, error) {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -28,9 +28,16 @@ type planned struct {
 	where string
 	// origins are where settings were written, by path within the component.
 	origins map[string]*node
+	// mounts are the stacks that it holds, and within the setting that holds the stack that it
+	// stands in.
+	mounts []mount
+	within string
 	// key tells instances apart: equal keys, same instance.
 	key string
 }
+
+// full is where it stands, seen from the outermost stack.
+func (p *planned) full() string { return p.within + p.path }
 
 // inner reports whether a setting of another component refers to p.
 func (p *planned) inner() bool { return strings.Contains(p.path, ".") }
@@ -45,12 +52,16 @@ type decoder struct {
 	dir      string
 	// slots says which slot has a setting of that name, for a hint at a place.
 	slots func(at pos, setting, not string) string
+	// mounted plans a stack that a setting holds; nil when only its name is wanted.
+	mounted func(n *node, within string) *Plan
+	// within is the setting that holds the stack, empty for one that isn't mounted.
+	within string
 }
 
 // plan decodes n over the defaults of def. Keys named in skip are the entry's own. It
 // adds problems, and returns the instance as far as it goes, or nil when it found any.
 func (d *decoder) plan(path string, def *registry.Definition, n *node, at pos, where string, skip ...string) *planned {
-	p := &planned{path: path, def: def, cfg: def.Default(), at: at, where: where}
+	p := &planned{path: path, def: def, cfg: def.Default(), at: at, where: where, within: d.within}
 	c := &decoding{decoder: d, planned: p, bad: make(map[string]bool)}
 	if n != nil && n.form == mapping {
 		c.fields(def.Settings, n, reflect.ValueOf(p.cfg).Elem(), "", skip)
@@ -190,6 +201,8 @@ func (c *decoding) value(t *registry.Type, n *node, v reflect.Value, path string
 	switch t.Form {
 	case registry.FormRef:
 		c.reference(n, v, path)
+	case registry.FormStack:
+		c.stack(n, v.Addr().Interface().(*registry.Stack), path)
 	case registry.FormStruct:
 		if n.form != mapping {
 			c.wrong(t, n, path)

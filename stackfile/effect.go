@@ -205,6 +205,12 @@ func (e *effects) routes(ctx context.Context, plan *Plan, vars *node) {
 		e.problems.add(e.overrides[0].at, nil, "urls: %s", err)
 		return
 	}
+	if e.within != "" {
+		if e.files.meets += len(areas) - len(patterns); e.files.meets > maxMeets/2 {
+			e.problems.add(e.overrides[0].at, nil, "urls: with those of other stacks that are mounted, its patterns overlap in more than %d places; they must in fewer", maxMeets/2)
+			return
+		}
+	}
 	plan.patterns, plan.areas = patterns, areas
 	e.prepare(patterns, areas)
 	plan.layers = &effects{loader: e.loader, decoder: e.decoder, covering: e.covering}
@@ -503,7 +509,12 @@ func (e *effects) findLeaves(index int) []leaf {
 			}
 		}
 		for _, p := range n.pairs {
-			if !ref || p.key != "use" {
+			switch {
+			case ref && p.key == "use":
+			case t != nil && t.Form == registry.FormStack && p.key != "vars":
+				// It is replaced as a whole. There may be secrets in it.
+				found = append(found, leaf{path: path + "\x00" + p.key, value: p.value.show(), shown: p.value.is(), at: p.keyPos, uses: uses})
+			default:
 				walk(path+"\x00"+p.key, uses, p.value, e.inner(t, p.key), p.keyPos)
 			}
 		}

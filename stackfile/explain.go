@@ -20,6 +20,10 @@ func (p *Plan) Explain(method, host, path string) inspect.Explanation {
 		e.Slots = append(e.Slots, p.history(i, f, r.set))
 	}
 	if app := r.effects[len(r.effects)-1].instance; app != nil {
+		if inner, asked := app.def.Inside(app.cfg, path); asked && len(app.mounts) > 0 {
+			within := app.mounts[0].plan.Explain(method, host, inner)
+			e.Mounted = &within
+		}
 		if e.Found = app.def.Find(app.cfg, path); e.Found != nil {
 			e.Found.File = near(e.Found.File, app.at.source.dir)
 		}
@@ -45,6 +49,7 @@ func (p *Plan) ExplainURL(method, url string) (inspect.Explanation, error) {
 func (p *Plan) spare() *effects {
 	scratch := &problems{}
 	l, d := *p.layers.loader, *p.layers.decoder
+	d.mounted = nil
 	l.problems, d.problems = scratch, scratch
 	return &effects{loader: &l, decoder: &d, covering: p.layers.covering}
 }

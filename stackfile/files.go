@@ -1,6 +1,7 @@
 package stackfile
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 )
@@ -13,8 +14,13 @@ type library struct {
 	// what the outcome depends on.
 	names []string
 	known map[string]*document
+	bytes int // of all files together
 	// values counts those of all files together, aliases written out.
 	values int
+	// mounted are the stacks within others, by the setting that holds them and what it says.
+	mounted map[string]*Plan
+	// meets counts the overlaps of patterns in all of those.
+	meets int
 	// given is the content of the first file, if it isn't to be read.
 	given []byte
 	// comments are those that allow warnings.
@@ -48,6 +54,9 @@ func (l *library) open(name, path, must string) (*document, error) {
 		if data, err = read(path); err != nil {
 			return nil, plainError(err)
 		}
+	}
+	if l.bytes += len(data); l.bytes > maxFiles {
+		return nil, fmt.Errorf("with it the stack's files have more than %d MiB; they must have less", maxFiles>>20)
 	}
 	d := &document{source: &source{name: name, dir: filepath.Dir(path), main: len(l.known) == 0}}
 	l.known[path] = d

@@ -16,12 +16,15 @@ import (
 // settings and the instances referred to. It is a hash, since settings may be secret.
 func (p *planned) identity() string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %q %q\n", p.path, p.def.Kind, p.def.Name)
+	fmt.Fprintf(h, "%q %q %q\n", p.full(), p.def.Kind, p.def.Name)
 	digest(h, p.def.Settings, reflect.ValueOf(p.cfg).Elem())
 	for _, ref := range p.refs {
 		fmt.Fprintf(h, "%q %s\n", ref.path, ref.key)
 	}
-	return p.path + " " + hex.EncodeToString(h.Sum(nil))
+	for _, m := range p.mounts {
+		fmt.Fprintf(h, "%q %s\n", m.path, m.plan.sum)
+	}
+	return p.full() + " " + hex.EncodeToString(h.Sum(nil))
 }
 
 // digest writes settings so that different ones never look the same.

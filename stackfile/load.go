@@ -99,6 +99,10 @@ type loader struct {
 	source   *source
 	merger   merger
 	problems *problems
+	// within is the setting that holds the stack, and around are the files whose stacks it is mounted
+	// in, the outermost first; empty for one that isn't mounted.
+	within string
+	around []*source
 
 	slots     []*slot
 	overrides []*override
@@ -153,20 +157,28 @@ func (l *loader) load(ctx context.Context, top *node) *Plan {
 	}
 	plan := &Plan{name: l.source.name, deadlines: DefaultDeadlines()}
 	l.deadlines(top.get("deadlines"), &plan.deadlines)
-	plan.servers = l.servers(top)
+	plan.servers = l.servers(ctx, top)
+	if l.lay(ctx, plan, top) {
+		l.calls(plan)
+		l.processes(plan)
+	}
+	return plan
+}
+
+// lay plans the stack, and reports whether there is something to plan.
+func (l *loader) lay(ctx context.Context, plan *Plan, top *node) bool {
 	l.vars(top.get("vars"), "")
 	l.stack(top)
 	l.urls(top.get("urls"))
 	if len(l.slots) == 0 || ctx.Err() != nil {
-		return plan
+		return false
 	}
 	e := &effects{loader: l, memo: make(map[string]*effect), memoVar: make(map[string]*node), leaves: make(map[int][]leaf), decoder: &decoder{
-		registry: l.registry, problems: l.problems, dir: l.source.dir, slots: l.slotWith,
+		registry: l.registry, problems: l.problems, dir: l.source.dir, slots: l.slotWith, within: l.within,
+		mounted: func(n *node, within string) *Plan { return l.mounted(ctx, n, within) },
 	}}
 	e.routes(ctx, plan, top.get("vars"))
-	l.calls(plan)
-	l.processes(plan)
-	return plan
+	return true
 }
 
 // deadlines decodes the runtime's settings.
@@ -339,8 +351,11 @@ func (l *loader) entries(top *node, key, example string) []*node {
 	return nil
 }
 
-func (l *loader) servers(top *node) []*planned {
-	d := &decoder{registry: l.registry, problems: l.problems, dir: l.source.dir, slots: func(pos, string, string) string { return "" }}
+func (l *loader) servers(ctx context.Context, top *node) []*planned {
+	d := &decoder{
+		registry: l.registry, problems: l.problems, dir: l.source.dir, slots: func(pos, string, string) string { return "" },
+		mounted: func(n *node, within string) *Plan { return l.mounted(ctx, n, within) },
+	}
 	var servers []*planned
 	taken := make(map[registry.Address]pos)
 	items := l.entries(top, "servers", `servers: [{use: http, listen: "127.0.0.1:8080"}]`)

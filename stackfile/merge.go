@@ -20,6 +20,13 @@ func (m merger) merge(base, over *node, t *registry.Type) *node {
 		return over
 	case t.Form == registry.FormRef:
 		return m.reference(base, over, t.Kind)
+	case t.Form == registry.FormStack && base.form == mapping && over.form == mapping:
+		return byKey(base, over, func(b, o pair) *node {
+			if o.key == "vars" {
+				return mergeFree(b.value, o.value)
+			}
+			return o.value
+		})
 	case t.Form == registry.FormStruct || t.Form == registry.FormMap:
 		return m.maps(base, over, func(key string) *registry.Type {
 			if t.Form == registry.FormMap {

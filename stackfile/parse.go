@@ -21,6 +21,7 @@ import (
 // overrides is about 1 MiB.
 const (
 	maxFile  = 2 << 20
+	maxFiles = 4 << 20 // of all files together
 	maxNodes = 1 << 19 // of all files together, with every alias written out
 	maxDepth = 64
 )

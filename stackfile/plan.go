@@ -15,7 +15,9 @@ import (
 
 // Plan is a checked stack file. It never changes, and is safe for concurrent use.
 type Plan struct {
-	name      string
+	name string
+	// sum tells what a stack that is mounted was made of.
+	sum       string
 	deadlines Deadlines
 	servers   []*planned
 
@@ -54,8 +56,8 @@ func (p *planned) listen() (addresses []registry.Address, mode string) {
 	return addresses, mode
 }
 
-// instances calls f for every instance that the stack needs, each once, inner ones
-// first, in the order of the stack.
+// instances calls f for every instance that the stack needs, inner ones first, in the order of the
+// stack, and those of mounted stacks before what mounts them.
 func (p *Plan) instances(f func(*planned, *effect)) {
 	seen := make(map[*planned]bool)
 	for _, r := range append([]*route{p.none}, p.routes...) {
@@ -67,7 +69,7 @@ func (p *Plan) instances(f func(*planned, *effect)) {
 				continue
 			}
 			seen[e.instance] = true
-			e.instance.walk(func(inner *planned) { f(inner, e) })
+			e.instance.all(func(inner *planned) { f(inner, e) })
 		}
 	}
 }
@@ -118,7 +120,10 @@ func shownSettings(p *planned, prefix string) []environ.Setting {
 		}
 		value := t.Format(v)
 		if t.Form == registry.FormPath {
-			value = near(v.String(), cmp.Or(p.origins[path], &node{pos: p.at}).pos.source.dir)
+			value = v.String()
+		}
+		if t.Form == registry.FormPath || t.Form == registry.FormStack && filepath.IsAbs(value) {
+			value = near(value, cmp.Or(p.origins[path], &node{pos: p.at}).pos.source.dir)
 		}
 		shown = append(shown, environ.Setting{Name: prefix + path, Value: value, Origin: origin()})
 		if ref := inner[path]; ref != nil {

@@ -171,6 +171,11 @@ func (w *printer) value(p *planned, t *registry.Type, v reflect.Value, path stri
 			n.HeadComment = "use: " + p.refs[i].def.Name + ", the default"
 			return n
 		}
+	case registry.FormStack:
+		if origin == nil {
+			return nil // there is none
+		}
+		return w.node(origin, t)
 	case registry.FormSecret:
 		if origin == nil {
 			return nil // a default is known to the component alone
@@ -282,6 +287,8 @@ func (w *printer) override(index int) *yaml.Node {
 func (w *printer) node(n *node, t *registry.Type) *yaml.Node {
 	var y *yaml.Node
 	switch {
+	case n.form == mapping && t != nil && t.Form == registry.FormStack:
+		return w.mounted(n)
 	case n.form == mapping:
 		y = &yaml.Node{Kind: yaml.MappingNode}
 		for _, p := range n.pairs {
@@ -315,7 +322,7 @@ func (w *printer) node(n *node, t *registry.Type) *yaml.Node {
 		switch {
 		case t != nil && t.Form == registry.FormSecret, w.betrays(n.text):
 			return w.secret(n)
-		case t != nil && t.Form == registry.FormPath:
+		case t != nil && (t.Form == registry.FormPath || t.Form == registry.FormStack):
 			y = textNode(near(string(registry.Path(n.text).Within(n.pos.source.dir)), w.main.dir))
 		case t != nil && t.Form == registry.FormAddress:
 			y = w.address(registry.Address(n.text).Within(n.pos.source.dir))
@@ -326,6 +333,34 @@ func (w *printer) node(n *node, t *registry.Type) *yaml.Node {
 		}
 	}
 	w.mark(y, n)
+	return y
+}
+
+// mounted writes a stack that is written where it is mounted. It stays as it was written, since an override may say
+// something else of a part of it.
+func (w *printer) mounted(n *node) *yaml.Node {
+	y := &yaml.Node{Kind: yaml.MappingNode}
+	path := &registry.Type{Form: registry.FormPath}
+	for _, p := range n.pairs {
+		switch {
+		case p.key == "extends" || p.key == "include" && p.value.form == scalar:
+			put(y, p.key, w.node(p.value, path))
+		case p.key == "include":
+			put(y, p.key, w.node(p.value, &registry.Type{Form: registry.FormList, Elem: path}))
+		case p.key == "stack" && p.value.form == list:
+			entries := &yaml.Node{Kind: yaml.SequenceNode}
+			for _, item := range p.value.items {
+				var settings *registry.Type
+				if _, def := w.standing(item); def != nil && item.form == mapping {
+					settings = def.Settings
+				}
+				entries.Content = append(entries.Content, w.node(item, settings))
+			}
+			put(y, p.key, entries)
+		default:
+			put(y, p.key, w.node(p.value, nil))
+		}
+	}
 	return y
 }
 

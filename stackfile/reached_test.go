@@ -53,7 +53,7 @@ urls:
 		})
 	}
 	for _, path := range []string{"/", "/alone/"} {
-		if outermost, ok := s.router.find("GET", "", path).handler.(lastResort).next.(passing); ok {
+		if outermost, ok := s.chains.router.find("GET", "", path).handler.(lastResort).next.(passing); ok {
 			t.Errorf("%s: slot %d is marked, and nobody further out asks", path, outermost.slot)
 		}
 	}

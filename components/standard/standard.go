@@ -13,6 +13,7 @@ import (
 	_ "github.com/stackd/stackd/components/apps/redirect"
 	_ "github.com/stackd/stackd/components/apps/respond"
 	_ "github.com/stackd/stackd/components/apps/servlet"
+	_ "github.com/stackd/stackd/components/apps/stack"
 	_ "github.com/stackd/stackd/components/apps/status"
 	_ "github.com/stackd/stackd/components/factories/cgi"
 	_ "github.com/stackd/stackd/components/factories/fastcgi"

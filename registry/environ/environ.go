@@ -35,6 +35,8 @@ const inline = 16
 var keys struct {
 	sync.Mutex
 	names []string
+	// inherited are the indexes of those that a mounted stack takes over.
+	inherited []int
 }
 
 // Key names one value of type T in the environ of a request. The zero Key is not
@@ -50,7 +52,20 @@ type Name interface{ Name() string }
 // NewKey declares a key. The name is what messages call it ("session needs …");
 // it panics when the name is empty or taken, since two packages would then
 // mistake each other's values.
-func NewKey[T any](name string) Key[T] {
+//
+// The requests of a stack that is mounted in another begin without a value; for a key that they
+// inherit, see [NewInherited].
+func NewKey[T any](name string) Key[T] { return newKey[T](name, false) }
+
+// NewInherited is NewKey for what a stack that is mounted in another takes over: the
+// value that is set where it is mounted. What the inner stack sets stays within it.
+//
+// That is for facts about the request, such as who sent it, and where failures go. It
+// is not for what a piece of the outer stack does for the apps further in, such as the session: a
+// stack has to work the same whether it is mounted or run by itself.
+func NewInherited[T any](name string) Key[T] { return newKey[T](name, true) }
+
+func newKey[T any](name string, inherited bool) Key[T] {
 	keys.Lock()
 	defer keys.Unlock()
 	if name == "" {
@@ -60,6 +75,9 @@ func NewKey[T any](name string) Key[T] {
 		if taken == name {
 			panic(fmt.Sprintf("environ: key %q is declared twice", name))
 		}
+	}
+	if inherited {
+		keys.inherited = append(keys.inherited, len(keys.names))
 	}
 	keys.names = append(keys.names, name)
 	return Key[T]{name: name, index: len(keys.names) - 1}
@@ -109,7 +127,7 @@ type Base struct{ rec record }
 // Open returns r with an environ of its own, filled from b. That is a copy of r,
 // unless its server has made a [Room] for the environ. A request that has one
 // already, since its stack is mounted in another, gets a fresh one: what the outer
-// stack set stays the outer stack's, and only the [Generation] is the same.
+// stack set stays the outer stack's, save the values of inherited keys and the [Generation].
 func (b *Base) Open(r *http.Request) *http.Request {
 	outer, ok := r.Context().Value(recordKey{}).(*record)
 	if ok && !outer.open {
@@ -117,10 +135,10 @@ func (b *Base) Open(r *http.Request) *http.Request {
 		return r
 	}
 	f := &frame{Context: r.Context()}
-	if ok {
-		f.rec.generation = outer.generation
-	}
 	f.rec.fill(b)
+	if ok {
+		f.rec.inherit(outer)
+	}
 	return r.WithContext(f)
 }
 
@@ -164,6 +182,16 @@ type record struct {
 func (rec *record) fill(b *Base) {
 	rec.open = true
 	rec.values = append(rec.array[:0], b.rec.values...)
+}
+
+// inherit takes over from the record of the stack around what b doesn't say itself.
+func (rec *record) inherit(outer *record) {
+	rec.generation = outer.generation
+	for _, i := range keys.inherited {
+		if i < len(outer.values) && outer.values[i] != nil && (i >= len(rec.values) || rec.values[i] == nil) {
+			rec.set(i, outer.values[i])
+		}
+	}
 }
 
 func (rec *record) set(index int, v any) {

@@ -14,6 +14,9 @@ var (
 	textKey   = NewKey[string]("test text")
 	numberKey = NewKey[int]("test number")
 	anyKey    = NewKey[any]("test any")
+
+	inheritedKey = NewInherited[string]("test inherited")
+	presetKey    = NewInherited[string]("test inherited and preset")
 )
 
 // roomy is the context of a server that makes room.
@@ -82,7 +85,17 @@ func TestMounted(t *testing.T) {
 			outer := outerBase.Open(newRequest(t))
 			textKey.Set(outer, "outer")
 			numberKey.Set(outer, 1)
+			inheritedKey.Set(outer, "outer")
+			presetKey.Set(outer, "outer")
+			presetKey.Preset(&innerBase, "inner")
 			inner := innerBase.Open(outer)
+			if inherited, preset := inheritedKey.Get(inner), presetKey.Get(inner); inherited != "outer" || preset != "inner" {
+				t.Errorf("of what the outer stack has the inner one inherits %q, and %q for what it has itself", inherited, preset)
+			}
+			inheritedKey.Set(inner, "inner")
+			if v := inheritedKey.Get(outer); v != "outer" {
+				t.Errorf("the outer stack has %q after the inner one", v)
+			}
 			if v, ok := numberKey.Lookup(inner); ok {
 				t.Errorf("the inner stack sees the outer one's %d", v)
 			}

@@ -4,15 +4,22 @@ import "net/http"
 
 // RequestID is what a middleware calls the request, so that what it left in different
 // logs can be put together. It is safe to be written to a log or a header as it is.
-var RequestID = NewKey[string]("request id")
+var RequestID = NewInherited[string]("request id")
 
 // TraceID is the id of the trace that the request is part of, as 32 hexadecimal digits: what a
 // middleware that traces requests tells the logs.
-var TraceID = NewKey[string]("trace id")
+var TraceID = NewInherited[string]("trace id")
 
 // User is the name of the user whom a middleware has authenticated. It is never set on the
 // word of the client alone, and it may hold any character that a name can.
-var User = NewKey[string]("user")
+var User = NewInherited[string]("user")
+
+// Prefix is what was taken off the front of the URL's path, since the stack is mounted below it: /blog, or
+// /shop/blog for one within another. It is empty for a stack that isn't mounted, or at the root.
+//
+// Whoever writes a URL of this site for a browser puts it before a path that begins with a slash. It
+// has no slash at its end, and no character that a URL would escape.
+var Prefix = NewInherited[string]("prefix")
 
 // Generation returns which built stack answers the request: the number that the program logs when
 // the stack begins to serve, one more with each reload. It is 0 outside of the program.

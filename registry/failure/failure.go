@@ -28,8 +28,9 @@ import (
 	"github.com/stackd/stackd/registry/environ"
 )
 
-// Key is the catcher that the request's failures go to.
-var Key = environ.NewKey[Sink]("failure")
+// Key is the catcher that the request's failures go to. A stack that is mounted and has none leaves them to
+// that around it.
+var Key = environ.NewInherited[Sink]("failure")
 
 // Caught is what the catcher nearest to the app made of the request's first failure. A middleware finds
 // it when the request that it handed on is done, whichever side of the catcher it stands on. It

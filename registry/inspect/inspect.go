@@ -98,6 +98,9 @@ type Explanation struct {
 	Slots []Slot `json:"slots"`
 	// Found is what the app would answer with, where it says so.
 	Found *Found `json:"found,omitempty"`
+	// Mounted is what the request meets in the stack that the app mounts. Its path is the one that this
+	// stack is asked with.
+	Mounted *Explanation `json:"mounted,omitempty"`
 }
 
 // Slot is one entry of a stack, as it stands for some URLs.

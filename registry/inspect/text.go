@@ -61,6 +61,9 @@ func (e Explanation) String() string {
 			t.add("", "  %s", e.Found.Note)
 		}
 	}
+	if e.Mounted != nil {
+		return t.String() + "\nin the stack that is mounted there:\n\n" + e.Mounted.String()
+	}
 	return t.String()
 }
 
