@@ -10,17 +10,13 @@ import (
 	"strings"
 	"syscall"
 	"time"
-)
 
-// filer is a listener on a descriptor of its own: a *net.TCPListener or *net.UnixListener.
-type filer interface {
-	net.Listener
-	File() (*os.File, error)
-}
+	"golang.org/x/sys/unix"
+)
 
 // socket is a listening socket of the process. It never accepts: the duplicates do.
 type socket struct {
-	ln   filer
+	ln   net.Listener
 	path string      // of a unix socket, or ""
 	mode fs.FileMode // of path
 	made fs.FileInfo // of path, as it was when it was made
@@ -42,7 +38,7 @@ func openSocket(ctx context.Context, address string, mode fs.FileMode) (*socket,
 	if err != nil {
 		return nil, fmt.Errorf("listen on %q: %w", address, reason(err))
 	}
-	return &socket{ln: ln.(*net.TCPListener)}, nil
+	return &socket{ln: ln}, nil
 }
 
 // reason strips from a network error what says again where it happened.
@@ -104,7 +100,7 @@ func listenUnix(f *os.File, path string, mode fs.FileMode) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &socket{ln: ln.(*net.UnixListener), path: path, mode: mode, made: made}, nil
+	return &socket{ln: ln, path: path, mode: mode, made: made}, nil
 }
 
 // clearStale removes a socket file that nobody answers. Anything else at path is an error.
@@ -148,15 +144,26 @@ func (s *socket) setMode(mode fs.FileMode) error {
 	return nil
 }
 
-// duplicate returns a listener with a descriptor of its own on the same socket.
+// duplicate returns a listener with a descriptor of its own on the same socket. The descriptor isn't taken through the
+// listener's File, since net.FileListener would put that into blocking mode for a moment, and with it all duplicates.
 func (s *socket) duplicate() (net.Listener, error) {
-	if once, ok := s.ln.(*stdio); ok { // it has but one connection to give
-		return once, nil
+	own, ok := s.ln.(syscall.Conn)
+	if !ok { // a *stdio accepts once
+		return s.ln, nil
 	}
-	f, err := s.ln.File()
+	raw, err := own.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
+	fd := -1
+	var failed error
+	if err := raw.Control(func(own uintptr) { fd, failed = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return nil, err
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	f := os.NewFile(uintptr(fd), s.ln.Addr().String())
 	defer f.Close()
 	return net.FileListener(f)
 }

@@ -65,9 +65,6 @@ func (s *stdio) Close() error {
 // Addr implements [net.Listener].
 func (*stdio) Addr() net.Addr { return stdioAddr{} }
 
-// File makes it a filer; there is no file of it.
-func (*stdio) File() (*os.File, error) { return nil, errors.ErrUnsupported }
-
 type stdioAddr struct{}
 
 func (stdioAddr) Network() string { return "stdio" }
