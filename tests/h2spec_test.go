@@ -39,7 +39,7 @@ func TestH2spec(t *testing.T) {
 	replace(t, filepath.Join(site, "large.txt"), []byte(strings.Repeat("more than a window. ", 10_000)))
 	s := start(t, file)
 
-	clear := strings.TrimPrefix(s.url, "http://")
+	plain := strings.TrimPrefix(s.url, "http://")
 	bare := &http.Server{Handler: http.FileServer(http.Dir(site)), Protocols: new(http.Protocols), ErrorLog: log.New(io.Discard, "", 0)}
 	bare.Protocols.SetHTTP1(true)
 	bare.Protocols.SetHTTP2(true)
@@ -56,7 +56,7 @@ func TestH2spec(t *testing.T) {
 	bareTLS := listen(func(l net.Listener) error { return bare.ServeTLS(l, pem, pem) })
 	t.Cleanup(func() { bare.Close() })
 
-	for name, at := range map[string]struct{ stackd, bare string }{"h2c": {clear, bareClear}, "TLS": {s.bound("localhost:0"), bareTLS}} {
+	for name, at := range map[string]struct{ stackd, bare string }{"h2c": {plain, bareClear}, "TLS": {s.bound("localhost:0"), bareTLS}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			failed := h2spec(t, program, at.stackd, name == "TLS")

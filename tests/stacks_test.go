@@ -27,12 +27,13 @@ func TestStacks(t *testing.T) {
 		"reporters.yaml":     askReporters,
 		"hooks.yaml":         askHooks,
 		"site.yaml":          askSite,
+		"tls.yaml":           askTLS,
 		"status.yaml":        askStatus,
 	}
 	// Those that aren't started here.
 	runs := map[string]func(t *testing.T, file string){"cgi-bin.yaml": runCGIBin}
 	// What must be there before the file can run.
-	prepares := map[string]func(t *testing.T, stacks string){"site.yaml": certify}
+	prepares := map[string]func(t *testing.T, stacks string){"site.yaml": certify, "tls.yaml": prepareTLS}
 	files, err := filepath.Glob("../stacks/*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no stacks: %v", err)

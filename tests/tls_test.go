@@ -2,6 +2,7 @@ package tests
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -195,7 +196,9 @@ func TestAddresses(t *testing.T) {
 	})
 	s := start(t, filepath.Join(dir, "stack.yaml"))
 	socket := filepath.Join(dir, "run.sock")
-	transport := &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }, DisableKeepAlives: true}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}
 	over := &http.Client{Transport: transport}
 	if _, err := net.Dial("unix", socket); err == nil {
 		t.Error("the socket is there before it is in the file")
