@@ -293,3 +293,29 @@ stack: [errors, {use: finder, factories: {.cgi: cgi}}]
 		t.Errorf("without a header it is %s", response.Status)
 	}
 }
+
+// TestSchemeBehindProxy proves that it is one fact for all components whether a visitor came over TLS, when the
+// proxy that he came through says so.
+func TestSchemeBehindProxy(t *testing.T) {
+	t.Parallel()
+	dir := write(t, map[string]string{
+		"stack.yaml": `servers: [{use: http, listen: "127.0.0.1:0"}]
+stack: [{use: real_ip, trusted: 127.0.0.1}, {use: https, hsts: 1h}, errors, session, {use: finder, factories: {.cgi: cgi, .html: template}}]
+`,
+		"site/count.html": `{{.Session.Add "n" 1}}`,
+		"site/who.cgi":    "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n%s %s' \"$REMOTE_ADDR\" \"$HTTPS\"\n",
+	})
+	s := start(t, filepath.Join(dir, "stack.yaml"))
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	through := func(scheme string) []string {
+		return []string{"X-Forwarded-For", "192.0.2.7", "X-Forwarded-Proto", scheme}
+	}
+
+	if page := s.get(client, "/who.cgi", through("https")...); page.body != "192.0.2.7 on" || page.header.Get("Strict-Transport-Security") != "max-age=3600" {
+		t.Errorf("over TLS a script saw %q, and %v", page.body, page.header)
+	}
+	contains(t, "the session's cookie", s.get(client, "/count", through("https")...).header.Get("Set-Cookie"), "; Secure")
+	if page := s.get(client, "/count", through("http")...); page.status != http.StatusPermanentRedirect {
+		t.Errorf("without TLS the page is %d", page.status)
+	}
+}
