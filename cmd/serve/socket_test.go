@@ -13,7 +13,7 @@ func TestDuplicatesDontDisturb(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.close()
+	defer func() { _ = s.close() }()
 	for range 100 {
 		accepting, err := s.duplicate()
 		if err != nil {

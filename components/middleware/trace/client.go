@@ -19,6 +19,8 @@ type client struct {
 	http    *http.Client
 	url     string
 	headers http.Header
+	// leaving ends when the middleware does: what fails then isn't tried again.
+	leaving context.Context
 }
 
 // Start implements otlptrace.Client.
@@ -45,6 +47,9 @@ func (c *client) UploadTraces(ctx context.Context, spans []*tracepb.ResourceSpan
 		timer := time.NewTimer(max(pause, wait))
 		select {
 		case <-timer.C:
+		case <-c.leaving.Done():
+			timer.Stop()
+			return err
 		case <-ctx.Done():
 			timer.Stop()
 			return err

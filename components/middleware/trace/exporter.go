@@ -33,6 +33,9 @@ type exporter struct {
 	// gone ends when it is too late to send anything.
 	gone   context.Context
 	giveUp context.CancelFunc
+	// leaving ends with the middleware: there is one try then for what waits.
+	leaving context.Context
+	leave   context.CancelFunc
 
 	// The library exports one batch at a time.
 	lost int   // spans nobody has been told of
@@ -53,6 +56,7 @@ func newExporter(ctx context.Context, cfg Config, log *slog.Logger) (*exporter, 
 		headers.Set(name, value.Reveal())
 	}
 	e := &exporter{log: log}
+	e.leaving, e.leave = context.WithCancel(context.WithoutCancel(ctx))
 	e.client = &http.Client{
 		Timeout: attempt,
 		Transport: &http.Transport{
@@ -64,7 +68,7 @@ func newExporter(ctx context.Context, cfg Config, log *slog.Logger) (*exporter, 
 		// Neither spans nor keys are sent to whom the settings don't name.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	e.Exporter, err = otlptrace.New(ctx, &client{http: e.client, url: endpoint.String(), headers: headers})
+	e.Exporter, err = otlptrace.New(ctx, &client{http: e.client, url: endpoint.String(), headers: headers, leaving: e.leaving})
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +128,7 @@ func (e *exporter) tell(ctx context.Context) {
 func (e *exporter) finish(provider *sdk.TracerProvider) error {
 	defer e.client.CloseIdleConnections()
 	defer e.giveUp()
+	e.leave()
 	defer time.AfterFunc(farewell, e.giveUp).Stop()
 	// It waits for its goroutine, which sends nothing any more once it is told to give up.
 	ctx := context.WithoutCancel(e.gone)
