@@ -3,6 +3,7 @@ package stackfile
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,6 +81,58 @@ func TestRules(t *testing.T) {
 				t.Errorf("a load comes to %v, and a check to\n%v", err, errorsAlone)
 			}
 		})
+	}
+}
+
+// A check and a load are of one mind about every file of the corpus, and what they find good can be built.
+func TestCheckIsRun(t *testing.T) {
+	reg := testRegistry(t)
+	files, err := filepath.Glob("testdata/*/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no corpus: %v", err)
+	}
+	built := 0
+	for _, file := range files {
+		archive, err := txtar.ParseFile(filepath.Join(sourceDir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		for _, f := range archive.Files {
+			write(t, filepath.Join(dir, f.Name), string(f.Data))
+		}
+		for _, f := range archive.Files {
+			if filepath.Ext(f.Name) != ".yaml" {
+				continue
+			}
+			t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar")+"/"+f.Name, func(t *testing.T) {
+				path, options := filepath.Join(dir, f.Name), optionsOf(archive)
+				found, err := Check(t.Context(), reg, path, options, false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				found = slices.DeleteFunc(found, func(p Problem) bool { return p.Severity == Warning })
+				plan, _, err := Load(t.Context(), reg, path, options)
+				if err != nil {
+					if err.Error() != found.Error() {
+						t.Errorf("a load comes to %v, and a check to\n%v", err, found)
+					}
+					return
+				}
+				if len(found) > 0 {
+					t.Fatalf("a load is content, and a check has\n%v", found)
+				}
+				stack, err := plan.Build(t.Context(), slog.New(slog.DiscardHandler), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				stack.Close()
+				built++
+			})
+		}
+	}
+	if built < 30 {
+		t.Errorf("%d files are good; that is too few to prove anything", built)
 	}
 }
 
