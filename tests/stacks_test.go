@@ -29,6 +29,7 @@ func TestStacks(t *testing.T) {
 		"site.yaml":          askSite,
 		"tls.yaml":           askTLS,
 		"status.yaml":        askStatus,
+		"mounts.yaml":        askMounts,
 	}
 	// Those that aren't started here.
 	runs := map[string]func(t *testing.T, file string){"cgi-bin.yaml": runCGIBin}

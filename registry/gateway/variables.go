@@ -53,7 +53,7 @@ func (v Variables) Each(r *http.Request, length int64, set func(name, value stri
 	set("HTTP_HOST", r.Host)
 
 	set("REQUEST_METHOD", r.Method)
-	set("SCRIPT_NAME", m.ScriptName)
+	set("SCRIPT_NAME", environ.Prefix.Get(r)+m.ScriptName)
 	set("PATH_INFO", m.PathInfo)
 	if m.PathInfo != "" {
 		set("PATH_TRANSLATED", filepath.Join(v.Root, filepath.FromSlash(path.Clean("/"+m.PathInfo))))

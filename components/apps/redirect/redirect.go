@@ -13,7 +13,8 @@
 //   - {query} is the query with its question mark, or nothing when there is none.
 //
 // The rest is sent as it is. The method doesn't matter; whether it stays the same at the new place is
-// the status' affair. A request without a host where to has {host}, or with one that can't stand in a URL, is
+// the status' affair. In a stack that is mounted, a URL that begins with a slash is one of that stack, and {path} is then the
+// path below its prefix. A request without a host where to has {host}, or with one that can't stand in a URL, is
 // answered with 400.
 package redirect
 
@@ -29,6 +30,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
 )
 
 func init() { registry.Register(Component) }
@@ -135,6 +137,10 @@ func (a *redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (a *redirect) location(r *http.Request) (location string, ok bool) {
 	var b strings.Builder
+	prefix, here := environ.Prefix.Get(r), strings.HasPrefix(a.parts[0].text, "/")
+	if here {
+		b.WriteString(prefix)
+	}
 	for _, p := range a.parts {
 		switch p.name {
 		case "":
@@ -150,6 +156,9 @@ func (a *redirect) location(r *http.Request) (location string, ok bool) {
 			}
 			b.WriteString(host)
 		case "path":
+			if !here {
+				b.WriteString(prefix)
+			}
 			b.WriteString(slash(r.URL.EscapedPath()))
 		case "query":
 			if r.URL.RawQuery != "" {

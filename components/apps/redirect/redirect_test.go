@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stackd/stackd/registry/environ"
 	"github.com/stackd/stackd/registry/registrytest"
 )
 
@@ -25,9 +26,9 @@ func TestComponent(t *testing.T) {
 
 func TestLocation(t *testing.T) {
 	tests := []struct {
-		name, to, method, target, host string
-		status                         int
-		want                           string
+		name, to, method, target, host, prefix string
+		status                                 int
+		want                                   string
 	}{
 		{name: "another site", to: "https://example.org/", target: "/a?b", want: "https://example.org/"},
 		{name: "the same URL over TLS", to: "https://{host}{path}{query}", target: "/a%2Fb//c%20d?e=f&g", host: "old.org:8080", want: "https://old.org/a%2Fb//c%20d?e=f&g"},
@@ -42,6 +43,8 @@ func TestLocation(t *testing.T) {
 		{name: "no host", to: "https://{host}/", target: "/", host: "-"},
 		{name: "a host that isn't one", to: "https://{host}/", target: "/", host: "a@evil.org"},
 		{name: "a host with a path", to: "https://{host}/", target: "/", host: "evil.org/"},
+		{name: "mounted, to the same URL over TLS", to: "https://{host}{path}{query}", target: "/a?b", host: "old.org", prefix: "/blog", want: "https://old.org/blog/a?b"},
+		{name: "mounted, to a path of that stack", to: "/new{path}", target: "/a", prefix: "/blog", want: "/blog/new/a"},
 		{name: "a port that isn't one", to: "https://{host}{port}/", target: "/", host: "a:b", want: "https://a/"},
 	}
 	for _, tt := range tests {
@@ -56,6 +59,10 @@ func TestLocation(t *testing.T) {
 			r := httptest.NewRequestWithContext(t.Context(), tt.method, tt.target, nil)
 			if tt.host != "" {
 				r.Host = strings.TrimPrefix(tt.host, "-")
+			}
+			if tt.prefix != "" {
+				r = new(environ.Base).Open(r)
+				environ.Prefix.Set(r, tt.prefix)
 			}
 			w := httptest.NewRecorder()
 			registrytest.Build(t, Component, cfg, nil).ServeHTTP(w, r)

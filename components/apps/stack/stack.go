@@ -6,7 +6,9 @@
 //	  - errors
 //	  - {use: finder, root: site}
 //	urls:
-//	  /blog/: {finder: {use: stack, mount: blog/stack.yaml, prefix: /blog}}
+//	  /blog: &blog
+//	    finder: {use: stack, mount: blog/stack.yaml, prefix: /blog}
+//	  /blog/: *blog
 //	  /shop/:
 //	    finder:
 //	      use: stack
@@ -15,7 +17,8 @@
 //	        vars: {theme: dark}
 //	        stack: [session, {use: finder, root: shop}]
 //
-// To that stack this one is what a server is. Its servers and deadlines don't matter here. Everything else
+// /blog/ is all that is below it, and /blog the path without the slash, which is sent to the one with it. To that
+// stack this one is what a server is. Its servers and deadlines don't matter here. Everything else
 // in it is as if it were run by itself: its own slots, which overrides of this file can't speak to, its own
 // urls, vars and sessions, and paths from the folder of its file. It can be mounted in several places. A stack
 // that is written out may have extends, include, vars, stack and urls; an override that writes one over it

@@ -19,6 +19,7 @@ import (
 // data is the dot of a page. The package comment is its manual.
 type data struct {
 	Path     string
+	Prefix   string
 	PathInfo string
 	Vars     map[string]any
 	Route    *environ.Route
@@ -39,6 +40,7 @@ type data struct {
 func newData(w http.ResponseWriter, r *http.Request, maxForm int64) *data {
 	d := &data{
 		Path:    r.URL.Path,
+		Prefix:  environ.Prefix.Get(r),
 		Vars:    environ.Vars.Get(r),
 		Route:   environ.Matched.Get(r),
 		Request: request{r},

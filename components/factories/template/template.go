@@ -48,6 +48,8 @@
 //
 //   - .Path: the path of the URL, and .PathInfo, what follows the page's own name in it
 //     (see the setting path_info).
+//   - .Prefix: what stands before .Path in the visitor's URL, if this stack is mounted in another: {{.Prefix}}/help
+//     links to a page of this site wherever that is.
 //   - .Query: the URL's query: {{.Query.Get "q"}}.
 //   - .Form: the fields of the body of a POST, as .Query. Uploaded files are not kept.
 //   - .Request: the rest of the request: .Method, .Host, .Proto, .RemoteAddr, .URL,

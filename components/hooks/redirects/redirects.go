@@ -16,7 +16,7 @@
 //
 // A path ends in a star for everything below it; the star of the new one stands for what the old one's stood for. An exact line
 // goes before one with a star, and a longer one with a star before a shorter. A query is kept, unless the new
-// URL has one. Paths are written as people read them, or with %XX for a space. Lines that are empty or begin with # mean nothing.
+// URL has one. In a stack that is mounted all paths are those below its prefix. Paths are written as people read them, or with %XX for a space. Lines that are empty or begin with # mean nothing.
 //
 // The file is read when the stack is built, and again when it changes. When a line is wrong then, the log says
 // which, and the stack serves on with the old list.
@@ -35,6 +35,7 @@ import (
 	"strings"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
 	"github.com/stackd/stackd/registry/expect"
 	"github.com/stackd/stackd/registry/resource"
 )
@@ -195,6 +196,10 @@ func (t *target) join(rest string) string {
 
 func (t *target) redirect(to string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		to := to
+		if strings.HasPrefix(to, "/") {
+			to = environ.Prefix.Get(r) + to
+		}
 		if q := r.URL.RawQuery; q != "" && !t.query {
 			before, fragment, found := strings.Cut(to, "#")
 			to := before + "?" + q

@@ -98,7 +98,7 @@ func (a *asker) fill(h http.Header, r *http.Request) {
 		h.Set("X-Forwarded-Proto", "https")
 	}
 	h.Set("X-Forwarded-Host", r.Host)
-	h.Set("X-Forwarded-Uri", r.URL.RequestURI())
+	h.Set("X-Forwarded-Uri", environ.Prefix.Get(r)+r.URL.RequestURI())
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		h.Set("X-Forwarded-For", host)
 	}

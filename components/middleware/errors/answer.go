@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/stackd/stackd/registry/environ"
 	"github.com/stackd/stackd/registry/failure"
 	"github.com/stackd/stackd/registry/local"
 )
@@ -44,7 +45,7 @@ func newAnswer(status int, incident string, r *http.Request) answer {
 	default:
 		a.Detail = "The server could not answer this request as it was sent."
 	}
-	a.Instance = r.URL.EscapedPath() + "#" + incident
+	a.Instance = environ.Prefix.Get(r) + r.URL.EscapedPath() + "#" + incident
 	return a
 }
 

@@ -184,11 +184,18 @@ func (c cookie) Validate() error {
 // issue makes the cookie that answers r: with the id until expiry, or, without an id, one
 // that removes it.
 func (c cookie) issue(r *http.Request, id string, expiry time.Time) *http.Cookie {
+	path := environ.Prefix.Get(r) + c.Path
+	switch {
+	case strings.HasPrefix(c.Name, "__Host-"):
+		path = "/" // which the name demands
+	case c.Path == "/" && path != "/":
+		path = strings.TrimSuffix(path, "/") // so that the prefix without a slash has it, too
+	}
 	made := &http.Cookie{
 		Name:     c.Name,
 		Value:    id,
 		Domain:   c.Domain,
-		Path:     c.Path,
+		Path:     path,
 		HttpOnly: true,
 		Secure:   c.Secure == "always" || c.Secure == "auto" && r.TLS != nil,
 		SameSite: map[string]http.SameSite{

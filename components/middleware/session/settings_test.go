@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
 )
 
 func TestSettings(t *testing.T) {
@@ -86,6 +87,23 @@ func TestSettings(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestCookieOfAMountedStack sends it below the prefix alone, unless its name forbids that.
+func TestCookieOfAMountedStack(t *testing.T) {
+	for _, tt := range []struct{ name, path, want string }{
+		{"session", "/", "/blog"},
+		{"session", "/app/", "/blog/app/"},
+		{"__Host-session", "/", "/"},
+	} {
+		t.Run(tt.name+" at "+tt.path, func(t *testing.T) {
+			r := new(environ.Base).Open(httptest.NewRequest(http.MethodGet, "/", nil))
+			environ.Prefix.Set(r, "/blog")
+			if got := (cookie{Name: tt.name, Path: tt.path}).issue(r, "id", time.Time{}).Path; got != tt.want {
+				t.Errorf("its path is %s, want %s", got, tt.want)
 			}
 		})
 	}
