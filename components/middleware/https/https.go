@@ -2,13 +2,16 @@
 //
 //	servers:
 //	  - {use: http, listen: ":80"}
-//	  - {use: http, listen: ":443", tls: {certificate: etc/fullchain.pem, key: etc/privkey.pem}}
+//	  - use: http
+//	    listen: ":443"
+//	    tls: {certificate: etc/fullchain.pem, key: etc/privkey.pem}
 //	stack:
 //	  - https
 //	  - errors
 //	  - finder
 //	urls:
-//	  /.well-known/acme-challenge/: {https: off}   # certbot is asked there without TLS
+//	  # Who signs certificates asks there, without TLS.
+//	  /.well-known/acme-challenge/: {https: off}
 //
 // The redirect is permanent and keeps the method (308). A request without a host, or with one that can't stand in a
 // URL, is answered with 400.

@@ -114,7 +114,7 @@ var Component = registry.Server[Config]{
 	Default: Config{
 		Listen:            []registry.Address{"127.0.0.1:8080"},
 		Mode:              "0660",
-		TLS:               encryption{MinVersion: "1.2", ClientCertificate: "required"},
+		TLS:               encryption{MinVersion: "tls1.2", ClientCertificate: "required"},
 		H2C:               true,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,

@@ -26,8 +26,8 @@ type encryption struct {
 	// More are further certificates: for other names, or of another kind for the same. A client gets the first one
 	// that is for the name which it asks for and that it can use; when there is none, the first of all.
 	More []pair `yaml:"more" validate:"dive"`
-	// MinVersion is the oldest version of TLS that is spoken: 1.2 or 1.3.
-	MinVersion string `yaml:"min_version" validate:"oneof=1.2 1.3"`
+	// MinVersion is the oldest version of TLS that is spoken: tls1.2 or tls1.3.
+	MinVersion string `yaml:"min_version" validate:"oneof=tls1.2 tls1.3"`
 	// ClientCA is a file with certificates of authorities, in PEM. With it clients are asked for a certificate
 	// that one of these has signed.
 	ClientCA registry.Path `yaml:"client_ca"`
@@ -64,7 +64,7 @@ func (e encryption) open(env *registry.Env) (*tls.Config, error) {
 		return nil, nil //nolint:nilnil // no TLS is no configuration, as for net/http
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if e.MinVersion == "1.3" {
+	if e.MinVersion == "tls1.3" {
 		config.MinVersion = tls.VersionTLS13
 	}
 	for _, p := range append([]pair{{e.Certificate, e.Key}}, e.More...) {

@@ -140,7 +140,7 @@ func TestTLS(t *testing.T) {
 		})
 	}
 	t.Run("min_version", func(t *testing.T) {
-		s := start(t, echo, func(cfg *Config) { c.speaks(cfg); cfg.TLS.MinVersion = "1.3" })
+		s := start(t, echo, func(cfg *Config) { c.speaks(cfg); cfg.TLS.MinVersion = "tls1.3" })
 		config := trust(c)
 		config.ServerName, config.MaxVersion = "example.org", tls.VersionTLS12
 		if err := tls.Client(s.dial(t), config).HandshakeContext(t.Context()); err == nil {
@@ -276,7 +276,7 @@ func TestCertificateFiles(t *testing.T) {
 		{"authority of nothing", encryption{Certificate: good.Certificate, Key: good.Key, ClientCA: good.Key}, "tls: client_ca: " + string(good.Key) + " has no certificate in PEM"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			test.tls.MinVersion, test.tls.ClientCertificate = "1.2", "required"
+			test.tls.MinVersion, test.tls.ClientCertificate = "tls1.2", "required"
 			_, _, err := open(t, func(cfg *Config) { cfg.TLS = test.tls })
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v; want %s", err, test.want)
@@ -356,7 +356,7 @@ func TestTLSSettings(t *testing.T) {
 		{"no certificate", func(e *encryption) { e.Key = "/a" }, "[{tls.certificate is missing; it must be the file with the certificate, in PEM}]"},
 		{"an authority alone", func(e *encryption) { e.ClientCA = "/a" }, "[{tls.certificate is missing; it must be the file with the certificate, in PEM}]"},
 		{"half a pair", func(e *encryption) { e.Certificate, e.Key, e.More = "/a", "/b", []pair{{Certificate: "/c"}} }, "[{tls.more[0].key is missing; it must be a path}]"},
-		{"too old", func(e *encryption) { e.MinVersion = "1.1" }, "[{tls.min_version is \"1.1\"; it must be 1.2 or 1.3}]"},
+		{"too old", func(e *encryption) { e.MinVersion = "tls1.1" }, "[{tls.min_version is tls1.1; it must be tls1.2 or tls1.3}]"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := d.Default().(*Config)
