@@ -7,15 +7,15 @@ import (
 	"github.com/stackd/stackd/registry/inspect"
 )
 
-// Outline tells what stands in the stack file, without the settings of the slots.
+// Outline tells what stands in the stack file.
 func (p *Plan) Outline() inspect.Outline {
-	o := inspect.Outline{File: p.name, Servers: []inspect.Server{}, Overrides: []inspect.Override{}}
+	o := inspect.Outline{File: p.name, Servers: []inspect.Server{}, Vars: p.varsOf(nil), Overrides: []inspect.Override{}}
 	for _, s := range p.servers {
 		o.Servers = append(o.Servers, inspect.Server{Component: s.def.Name, Addresses: p.addresses(s), Origin: s.at.String()})
 	}
 	for i, f := range p.none.effects {
 		slot := p.history(i, f, nil)
-		slot.Settings = nil
+		slot.Settings = slices.DeleteFunc(slot.Settings, func(s inspect.Setting) bool { return s.Origin == "" })
 		o.Slots = append(o.Slots, slot)
 	}
 	e := p.spare()
@@ -35,6 +35,11 @@ func (p *Plan) Outline() inspect.Outline {
 func (e *effects) outline(index int) inspect.Override {
 	o := e.overrides[index]
 	shown := inspect.Override{Pattern: inspect.Pattern{Pattern: o.key, Origin: o.at.String()}}
+	for _, outer := range e.covering[index] {
+		if outer != index {
+			shown.Within = append(shown.Within, e.overrides[outer].key)
+		}
+	}
 	eachVar(o.vars, "", func(name string, n *node) {
 		shown.Vars = append(shown.Vars, inspect.Setting{Name: name, Value: n.show(), Origin: n.pos.String()})
 	})

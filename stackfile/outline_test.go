@@ -49,10 +49,11 @@ func TestOutline(t *testing.T) {
 	want := inspect.Outline{
 		File:    plan.name,
 		Servers: []inspect.Server{{Component: "http", Addresses: []string{"unix:run/s.sock"}, Origin: at(2)}},
+		Vars:    []inspect.Setting{{Name: "theme", Value: "light", Origin: at(4)}},
 		Slots: []inspect.Slot{
-			{Name: "session", Component: "session", Kind: "middleware", On: true, Origin: at(6)},
-			{Name: "mark", Component: "tag", Kind: "middleware", Origin: at(7), Switched: at(7)},
-			{Name: "site", Component: "site", Kind: "app", On: true, Origin: at(8)},
+			{Name: "session", Component: "session", Kind: "middleware", On: true, Origin: at(6), Settings: []inspect.Setting{{Name: "lifetime", Value: "1h", Origin: at(6)}}},
+			{Name: "mark", Component: "tag", Kind: "middleware", Origin: at(7), Switched: at(7), Settings: []inspect.Setting{}},
+			{Name: "site", Component: "site", Kind: "app", On: true, Origin: at(8), Settings: []inspect.Setting{{Name: "root", Value: "www", Origin: at(8)}}},
 		},
 		Overrides: []inspect.Override{
 			{
@@ -65,6 +66,7 @@ func TestOutline(t *testing.T) {
 			},
 			{
 				Pattern: inspect.Pattern{Pattern: "/a/b/", Origin: at(10)},
+				Within:  []string{"/a/"},
 				Slots: []inspect.Change{
 					{Slot: "mark", Switch: "on", Origin: at(10), Settings: []inspect.Setting{{Name: "text", Value: "x", Origin: at(10)}}},
 					{Slot: "site", Use: "say", Origin: at(10), Settings: []inspect.Setting{{Name: "text", Value: "y", Origin: at(10)}}},

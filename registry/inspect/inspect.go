@@ -40,13 +40,16 @@ type Component struct {
 	Purpose string `json:"purpose,omitempty"`
 }
 
-// Outline is a stack as a whole: what stands in the stack file, without the settings.
+// Outline is a stack as a whole: what stands in the stack file.
 type Outline struct {
 	// File is the stack file, as it was named when the stack was loaded.
 	File string `json:"file"`
 	// Servers are those that are on.
 	Servers []Server `json:"servers"`
-	// Slots are the stack's entries, outermost first, where no override speaks to them.
+	// Vars are those that no override speaks to, by dotted name.
+	Vars []Setting `json:"vars,omitempty"`
+	// Slots are the stack's entries, outermost first, where no override speaks to them. Of their settings
+	// those are there that somebody wrote.
 	Slots []Slot `json:"slots"`
 	// Overrides are what stands under urls, general to specific.
 	Overrides []Override `json:"overrides"`
@@ -62,6 +65,9 @@ type Server struct {
 // Override is what a stack file says under one pattern.
 type Override struct {
 	Pattern
+	// Within are the patterns of the overrides that apply wherever this one does, general to
+	// specific.
+	Within []string `json:"within,omitempty"`
 	// Slots are those that it speaks to, in the order of the stack.
 	Slots []Change `json:"slots,omitempty"`
 	// Vars are the vars that it sets, by dotted name.
