@@ -20,13 +20,15 @@ import (
 // answer, and addresses are free. It takes no longer than [EnvironmentTimeout] for that. Without, it is as pure as
 // Load.
 func Check(ctx context.Context, reg *registry.Registry, path string, o Options, environment bool) (Problems, error) {
-	plan, l, files, ps := load(ctx, reg, path, o)
+	plan, files, ps := load(ctx, reg, path, o)
 	faulty := len(ps.list) > 0
 	if plan != nil && plan.none != nil {
-		c := newLinter(plan, l, ps)
-		c.warn(ctx, faulty)
+		all := newLinter(ctx, plan, plan, ps).all(ctx)
+		for _, c := range all {
+			c.warn(ctx, faulty)
+		}
 		if environment {
-			c.environment(ctx)
+			look(ctx, all)
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -55,12 +57,14 @@ type linter struct {
 	setsOf [][][]int
 }
 
-// newLinter returns the linter of a plan, which adds what it finds to ps.
-func newLinter(plan *Plan, l *loader, ps *problems) *linter {
+// newLinter returns the linter of a plan, which adds what it finds to ps. A mounted stack is served by the servers of
+// the outer one.
+func newLinter(ctx context.Context, plan, outer *Plan, ps *problems) *linter {
 	// What it tries out is nobody's problem.
-	e := &effects{loader: l, memo: make(map[string]*effect), memoVar: make(map[string]*node), leaves: make(map[int][]leaf), decoder: &decoder{
-		registry: l.registry, problems: &problems{}, dir: l.source.dir, slots: l.slotWith,
-	}}
+	l, d := *plan.layers.loader, *plan.layers.decoder
+	l.problems = &problems{}
+	d.problems, d.mounted = l.problems, func(n *node, within string) *Plan { return l.mounted(ctx, n, within) }
+	e := &effects{loader: &l, decoder: &d, memo: make(map[string]*effect), memoVar: make(map[string]*node), leaves: make(map[int][]leaf)}
 	e.prepare(plan.patterns, plan.areas)
 	c := &linter{effects: e, plan: plan, found: ps, word: "X"}
 	for keys := strings.ToUpper(strings.Join(plan.keys, " ")); strings.Contains(keys, c.word); {
@@ -69,7 +73,7 @@ func newLinter(plan *Plan, l *loader, ps *problems) *linter {
 	for _, p := range plan.patterns {
 		c.deepest = max(c.deepest, len(p.segments))
 	}
-	for _, s := range plan.servers {
+	for _, s := range outer.servers {
 		site, listens := siteOf(s)
 		if site.Public && !c.site.Public {
 			c.public = fmt.Sprintf("%s listens on %s", s.path, listens)
@@ -78,6 +82,28 @@ func newLinter(plan *Plan, l *loader, ps *problems) *linter {
 		c.site.Clear = c.site.Clear || site.Clear
 	}
 	return c
+}
+
+// all returns c and the linters of the stacks that are mounted in it, at any depth, each once.
+func (c *linter) all(ctx context.Context) []*linter {
+	linters := []*linter{c}
+	seen := make(map[*Plan]bool)
+	for i := 0; i < len(linters); i++ {
+		linters[i].eachEffect(func(f *effect) {
+			if f.checked == nil {
+				return
+			}
+			f.checked.walk(func(p *planned) {
+				for _, m := range p.mounts {
+					if !seen[m.plan] && m.plan.none != nil {
+						seen[m.plan] = true
+						linters = append(linters, newLinter(ctx, m.plan, c.plan, c.found))
+					}
+				}
+			})
+		})
+	}
+	return linters
 }
 
 // siteOf tells of one server where it can be reached, and on which address.
@@ -164,7 +190,7 @@ func (c *linter) settings(p *planned, site registry.Site, public string) {
 		if public != "" && !slices.Contains(alone, w) {
 			text += " (" + public + ")"
 		}
-		c.found.report(string(w.Concern), at, []string{where, p.path}, "%s", text)
+		c.found.report(string(w.Concern), at, []string{where, p.full()}, "%s", text)
 	}
 }
 
@@ -173,7 +199,7 @@ func (c *linter) secrets(p *planned) {
 	for _, path := range slices.Sorted(maps.Keys(p.origins)) {
 		n := p.origins[path]
 		if n.form == scalar && n.text != "" && !n.expanded && secretAt(p.def.Settings, path) {
-			c.found.report(ruleSecretClear, n.pos, []string{n.where, p.path}, "%s is written into the stack file; keep it out, by ${file:path} or ${env:NAME}", path)
+			c.found.report(ruleSecretClear, n.pos, []string{n.where, p.full()}, "%s is written into the stack file; keep it out, by ${file:path} or ${env:NAME}", path)
 		}
 	}
 }
@@ -208,7 +234,7 @@ func (c *linter) order(r *route) {
 				if inner := slices.IndexFunc(r.effects[i+1:], provides); inner >= 0 {
 					other := r.effects[i+1+inner]
 					c.found.report(ruleOrder, p.at, []string{p.where}, "%s makes use of the %s of %s (%s), which stands further in; it should stand before",
-						p.path, key.Name(), other.slot.name, other.slot.at.seenFrom(p.at))
+						p.full(), key.Name(), other.slot.name, other.slot.at.seenFrom(p.at))
 				}
 			}
 		})
@@ -499,7 +525,7 @@ func hasRef(t *registry.Type) bool {
 	for t.Elem != nil {
 		t = t.Elem
 	}
-	return t.Form == registry.FormRef || t.Form == registry.FormStruct && slices.ContainsFunc(t.Fields, func(f registry.Field) bool { return hasRef(f.Type) })
+	return t.Form == registry.FormRef || t.Form == registry.FormStack || t.Form == registry.FormStruct && slices.ContainsFunc(t.Fields, func(f registry.Field) bool { return hasRef(f.Type) })
 }
 
 // refs returns the identities of what a setting refers to.
@@ -507,7 +533,12 @@ func (s *samer) refs(p *planned, path string) string {
 	var keys []string
 	for _, ref := range p.refs {
 		if at := strings.TrimPrefix(ref.path, p.path+"."); at == path || strings.HasPrefix(at, path+"[") || strings.HasPrefix(at, path+".") {
-			keys = append(keys, ref.key)
+			keys = append(keys, ref.identity())
+		}
+	}
+	for _, m := range p.mounts {
+		if m.path == path || strings.HasPrefix(m.path, path+"[") || strings.HasPrefix(m.path, path+".") {
+			keys = append(keys, m.plan.sum)
 		}
 	}
 	return strings.Join(keys, "\n")

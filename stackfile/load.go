@@ -57,7 +57,7 @@ func Keys() []string {
 // the outcome depended on, absolute, the stack file first: when one of them
 // changes, a new Load may tell something else.
 func Load(ctx context.Context, reg *registry.Registry, path string, o Options) (plan *Plan, dependsOn []string, err error) {
-	plan, _, files, ps := load(ctx, reg, path, o)
+	plan, files, ps := load(ctx, reg, path, o)
 	if err := ps.err(); err != nil {
 		return nil, files.names, err
 	}
@@ -68,7 +68,7 @@ func Load(ctx context.Context, reg *registry.Registry, path string, o Options) (
 }
 
 // load is Load, with all that it knows.
-func load(ctx context.Context, reg *registry.Registry, path string, o Options) (*Plan, *loader, *library, *problems) {
+func load(ctx context.Context, reg *registry.Registry, path string, o Options) (*Plan, *library, *problems) {
 	name := path
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
@@ -81,14 +81,13 @@ func load(ctx context.Context, reg *registry.Registry, path string, o Options) (
 	d, err := files.open(name, path, "servers: and stack:")
 	if err != nil {
 		ps.add(pos{source: &source{name: name, main: true}, line: 1, column: 1}, nil, "the stack file can't be read: %s", err)
-		return nil, nil, files, ps
+		return nil, files, ps
 	}
 	if d.top == nil {
-		return nil, nil, files, ps
+		return nil, files, ps
 	}
 	l := &loader{registry: reg, options: o, files: files, source: d.source, merger: merger{registry: reg}, problems: ps}
-	plan := l.load(ctx, d.top)
-	return plan, l, files, ps
+	return l.load(ctx, d.top), files, ps
 }
 
 // loader is the load of one stack.

@@ -15,8 +15,8 @@ const EnvironmentTimeout = 10 * time.Second
 // looksAtOnce is how many things of the machine are looked at at the same time.
 const looksAtOnce = 16
 
-// environment looks at what the stack relies on.
-func (c *linter) environment(ctx context.Context) {
+// look looks at what the stack relies on, and those that are mounted in it.
+func look(ctx context.Context, linters []*linter) {
 	var looks []*observed
 	add := func(p *planned, all ...expect.Expectation) {
 		for _, e := range all {
@@ -25,12 +25,12 @@ func (c *linter) environment(ctx context.Context) {
 	}
 	seen := make(map[string]bool)
 	each := func(p *planned) {
-		if !seen[p.key] {
-			seen[p.key] = true
+		if key := p.identity(); !seen[key] {
+			seen[key] = true
 			add(p, p.def.Expects(p.cfg)...)
 		}
 	}
-	for _, s := range c.plan.servers {
+	for _, s := range linters[0].plan.servers {
 		addresses, _ := s.listen()
 		for i, a := range addresses {
 			setting := "listen"
@@ -43,11 +43,13 @@ func (c *linter) environment(ctx context.Context) {
 		}
 		s.walk(each)
 	}
-	c.eachEffect(func(f *effect) {
-		if f.instance != nil {
-			f.instance.walk(each)
-		}
-	})
+	for _, c := range linters {
+		c.eachEffect(func(f *effect) {
+			if f.instance != nil {
+				f.instance.walk(each)
+			}
+		})
+	}
 
 	ctx, cancel := context.WithTimeout(ctx, EnvironmentTimeout)
 	defer cancel()
@@ -70,7 +72,7 @@ func (c *linter) environment(ctx context.Context) {
 			rule = ruleReadable
 		}
 		at, where := l.planned.place(l.expectation.Setting)
-		c.found.report(rule, at, []string{where, l.planned.path, l.expectation.Setting}, "%s", l.wrong)
+		linters[0].found.report(rule, at, []string{where, l.planned.full(), l.expectation.Setting}, "%s", l.wrong)
 	}
 }
 
