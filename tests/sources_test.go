@@ -128,7 +128,7 @@ var makers = map[string][]string{
 	"strings":                    {"NewReplacer"},
 	"sync":                       {"OnceFunc", "OnceValue", "OnceValues"},
 	"text/template":              {"Must"},
-	module + "/registry/environ": {"NewKey"},
+	module + "/registry/environ": {"NewInherited", "NewKey"},
 	module + "/registry/failure": {"WithStatus"},
 }
 
