@@ -149,6 +149,8 @@ func facts(p *planned, prefix, dir string) []fact {
 		switch t.Form {
 		case registry.FormPath:
 			f.value = near(v.String(), dir)
+		case registry.FormStack:
+			f.value = near(f.value, dir)
 		case registry.FormAddress:
 			if network, socket := registry.Address(v.String()).Network(); network == "unix" {
 				f.value = "unix:" + near(socket, dir)
@@ -326,7 +328,37 @@ func (c *comparison) effects(before, after *effect) []Delta {
 	case after.off:
 		return nil // its settings make no difference
 	}
-	return compareFacts(name+".", facts(before.checked, "", c.old.dir()), facts(after.checked, "", c.next.dir()))
+	deltas := compareFacts(name+".", facts(before.checked, "", c.old.dir()), facts(after.checked, "", c.next.dir()))
+	return append(deltas, mounted(name, before.checked, after.checked)...)
+}
+
+// mounted compares the stacks that two instances mount, for the URLs that these see.
+func mounted(name string, before, after *planned) []Delta {
+	var deltas []Delta
+	for _, m := range after.mounts {
+		i := slices.IndexFunc(before.mounts, func(was mount) bool { return was.path == m.path })
+		if i < 0 {
+			continue // its being there is told already
+		}
+		d, err := Diff(before.mounts[i].plan, m.plan)
+		if err != nil {
+			continue // it has more overlaps than a plan may have
+		}
+		for _, s := range d.Sections {
+			where := strings.Join(slices.DeleteFunc(slices.Clone(s.Patterns), func(p string) bool { return p == "" }), ", ")
+			if where != "" {
+				where = ", " + where
+			}
+			if len(s.Except) > 0 {
+				where += ", except " + strings.Join(s.Except, ", ")
+			}
+			for _, inner := range s.Deltas {
+				inner.Name = name + "." + m.path + where + ": " + inner.Name
+				deltas = append(deltas, inner)
+			}
+		}
+	}
+	return deltas
 }
 
 func varFacts(vars *node) []fact {
@@ -403,14 +435,13 @@ func (c *comparison) sections() ([]Section, error) {
 }
 
 func (d Delta) key() string {
-	key := d.Name
-	for _, f := range []*Side{d.Old, d.New} {
-		if f != nil {
-			key += fmt.Sprintf("\x00%q %s", f.Value, f.Origin)
+	side := func(s *Side) string {
+		if s == nil {
+			return ""
 		}
-		key += "\x00"
+		return fmt.Sprintf("%q %s", s.Value, s.Origin)
 	}
-	return key
+	return d.Name + "\x00" + side(d.Old) + "\x00" + side(d.New)
 }
 
 // areas returns the areas of both plans, the one of the URLs that no pattern matches first, and each after the one
@@ -523,18 +554,39 @@ func (p *Plan) fingerprints() []fingerprint {
 	seen := make(map[string]bool)
 	add := func(inst *planned) {
 		var b strings.Builder
-		fmt.Fprintf(&b, "%s %s %s\n", inst.path, inst.def.Kind, inst.def.Name)
+		fmt.Fprintf(&b, "%s %s %s\n", inst.full(), inst.def.Kind, inst.def.Name)
 		for _, f := range facts(inst, "", p.dir()) {
 			fmt.Fprintf(&b, "%s: %q\n", f.name, f.text)
 		}
+		for _, m := range inst.mounts {
+			fmt.Fprintf(&b, "%s: %q\n", m.path, m.plan.said())
+		}
 		if !seen[b.String()] {
 			seen[b.String()] = true
-			all = append(all, fingerprint{inst.path, b.String()})
+			all = append(all, fingerprint{inst.full(), b.String()})
 		}
 	}
 	p.instances(func(inst *planned, _ *effect) { add(inst) })
 	for _, s := range p.servers {
 		s.walk(add)
+	}
+	return all
+}
+
+// said is what a mounted stack does, wherever its file is.
+func (p *Plan) said() []string {
+	var all []string
+	for _, i := range p.fingerprints() {
+		all = append(all, i.print)
+	}
+	for _, r := range append([]*route{p.none}, p.routes...) {
+		all = append(all, fmt.Sprintf("%#v", plainVars(r.vars)))
+		for _, o := range r.set {
+			all = append(all, p.keys[o])
+		}
+		for _, f := range r.effects {
+			all = append(all, fmt.Sprintf("%s %s %t", f.slot.name, f.def.Name, f.off))
+		}
 	}
 	return all
 }

@@ -110,6 +110,34 @@ func TestDiffOrder(t *testing.T) {
 	}
 }
 
+// TestDiffMounted compares stacks that mount others, of which something changes.
+func TestDiffMounted(t *testing.T) {
+	reg := testRegistry(t)
+	plan := func(lifetime string) *Plan {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "stack.yaml"), "servers: [http]\nstack: [errors, {use: stack, mount: blog/stack.yaml}]\n")
+		write(t, filepath.Join(dir, "blog/stack.yaml"), "stack: [{use: session, lifetime: 1h}, {use: say, text: x}]\nurls: {/a/: {session: {lifetime: "+lifetime+"}}}\n")
+		plan, _, err := Load(t.Context(), reg, filepath.Join(dir, "stack.yaml"), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return plan
+	}
+	d, err := Diff(plan("2h"), plan("3h"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"for ", "  stack.mount, /a/: session.lifetime: 2h > 3h"}, told(d)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if got := strings.Join(d.Built, " "); got != "stack.mount/session stack" {
+		t.Errorf("built are %q; want the session and what mounts it", got)
+	}
+	if got := strings.Join(d.Carried, " "); !strings.Contains(got, "errors") || !strings.Contains(got, "stack.mount/say") {
+		t.Errorf("carried over are %q; want what didn't change", got)
+	}
+}
+
 // TestDiffSame compares each good stack file of the corpus with itself, in another folder.
 func TestDiffSame(t *testing.T) {
 	files, err := filepath.Glob("testdata/corpus/good-*.txtar")
@@ -117,7 +145,7 @@ func TestDiffSame(t *testing.T) {
 		t.Fatalf("the corpus is missing: %v", err)
 	}
 	reg := testRegistry(t)
-	env := Options{Env: func(name string) (string, bool) { return "5m", true }}
+	env := Options{Env: func(string) (string, bool) { return "5m", true }}
 	compared := 0
 	for _, file := range files {
 		archive, err := txtar.ParseFile(file)

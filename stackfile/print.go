@@ -389,22 +389,22 @@ func (w *printer) secret(n *node) *yaml.Node {
 	if n.form != scalar || n.text == "" {
 		return plainScalar("!!str", "") // or a list with secrets in it
 	}
-	clear := !references.MatchString(n.raw)
+	inClear := !references.MatchString(n.raw)
 	y := plainScalar("!!str", withheld(n.text))
-	if !clear {
+	if !inClear {
 		y.Value = reference.ReplaceAllStringFunc(n.raw, func(ref string) string {
 			scheme, arg, _ := strings.Cut(ref[2:len(ref)-1], ":")
 			switch name, _, fallback := strings.Cut(arg, ":-"); {
 			case scheme == "file" && !filepath.IsAbs(arg):
 				arg = near(filepath.Join(n.pos.source.dir, arg), w.main.dir)
 			case scheme == "env" && fallback:
-				arg, clear = name+":-"+withheld(n.text), true
+				arg, inClear = name+":-"+withheld(n.text), true
 			}
 			return "${" + scheme + ":" + arg + "}"
 		})
 	}
 	w.mark(y, n)
-	if clear {
+	if inClear {
 		y.LineComment = "a secret, which stands in clear in " + n.pos.String()
 	}
 	return y
