@@ -89,6 +89,11 @@ type (
 	emptyOne struct {
 		A string `yaml:"a" validate:"oneof="`
 	}
+	noDive struct {
+		A []struct {
+			B string `yaml:"b" validate:"required"`
+		} `yaml:"a" validate:"required"`
+	}
 	dive struct {
 		A int `yaml:"a" validate:"dive,min=1"`
 	}
@@ -146,6 +151,7 @@ func TestDeclarationFaults(t *testing.T) {
 		{"bound no number", named[badMin, registry.Wrap]("probe"), []string{`setting a: the constraint "min=few" must be given a number`}},
 		{"bound no duration", named[badSpan, registry.Wrap]("probe"), []string{`setting a: the constraint "min=5" must be given a duration`}},
 		{"rule without a value", named[emptyOne, registry.Wrap]("probe"), []string{`setting a: the constraint "oneof=" must be given a value`}},
+		{"no dive into maps", named[noDive, registry.Wrap]("probe"), []string{"setting a: its entries have constraints that nothing would check; its validate tag must have dive"}},
 		{"dive into a number", named[dive, registry.Wrap]("probe"), []string{"setting a: dive stands on a whole number; it must be on a list or a map"}},
 		{"fault in a list", named[nested, registry.Wrap]("probe"), []string{"setting a[].b: its type is *int; "}},
 		{"all at once", registry.Component[pointer, string]{Name: "Probe"}, []string{

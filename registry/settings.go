@@ -280,9 +280,6 @@ func (ty *typer) field(d *Type, f reflect.StructField, index int, path string, t
 
 // rules reads a validate tag; what follows dive goes to the element type.
 func (ty *typer) rules(tag string, t *Type, path string) []Rule {
-	if tag == "" {
-		return nil
-	}
 	head, tail, dive := tag, "", false
 	if i := slices.Index(strings.Split(tag, ","), "dive"); i >= 0 {
 		parts := strings.Split(tag, ",")
@@ -294,6 +291,9 @@ func (ty *typer) rules(tag string, t *Type, path string) []Rule {
 		} else {
 			t.ElemRules = ty.rules(tail, t.Elem, path+"[]")
 		}
+	}
+	if t.Elem != nil && t.Elem.Form == FormStruct && !dive && slices.ContainsFunc(t.Elem.Fields, func(f Field) bool { return len(f.Rules) > 0 }) {
+		ty.faultf(path, "its entries have constraints that nothing would check; its validate tag must have dive")
 	}
 	var rules []Rule
 	for part := range strings.SplitSeq(head, ",") {

@@ -50,7 +50,7 @@ var Component = registry.Middleware[Config]{
 // Config is what is rewritten to what.
 type Config struct {
 	// Rules are tried in this order; the first that matches counts.
-	Rules []rule `yaml:"rules" validate:"required"`
+	Rules []rule `yaml:"rules" validate:"required,dive"`
 }
 
 type rule struct {
