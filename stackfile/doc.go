@@ -7,6 +7,9 @@
 // at once. It opens nothing, asks no network and writes nothing: a check of a stack
 // file is Load and no more.
 //
+// A file may extend another one, include overrides, and mount whole stacks. All of that is read and checked with it,
+// and a problem names the file that it stands in.
+//
 // A file may have 2 MiB, its stack 128 entries, a pattern 64 segments; whatever is in it, a
 // load keeps no more than 128 MiB alive. Secrets are shown nowhere: they are redacted in the
 // settings that are explained, and in the lines that problems quote.

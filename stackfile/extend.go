@@ -57,17 +57,22 @@ func (l *loader) base(n *node, around []*source) *node {
 		return nil
 	}
 	if i := slices.Index(around, d.source); i >= 0 {
-		names := d.source.name
-		for _, s := range around[i+1:] {
-			names += ", which extends " + s.name
-		}
-		l.problems.add(n.pos, nil, "extends: %s extends %s; a file can't extend itself", around[len(around)-1].name, names)
+		l.problems.add(n.pos, nil, "extends: %s extends %s; a file can't extend itself", around[len(around)-1].name, way(around[i:], ", which extends "))
 		return nil
 	}
 	if d.top == nil {
 		return nil
 	}
 	return l.whole(d.top, Keys(), around...)
+}
+
+// way names files, each of which does something to the next.
+func way(files []*source, does string) string {
+	names := make([]string, len(files))
+	for i, s := range files {
+		names[i] = s.name
+	}
+	return strings.Join(names, does)
 }
 
 // path reports whether n is the path of something, and adds a problem if it isn't.
@@ -291,7 +296,7 @@ func (l *loader) extendStack(base, over *node) *node {
 		first   []*node // new entries before any other
 		said    = make(map[string]bool)
 		last    = -1 // where the entry before stands
-		replace = func(n *node, name string, def *registry.Definition) int {
+		replace = func(name string, def *registry.Definition) int {
 			return slices.IndexFunc(merged.items, func(b *node) bool {
 				slot, was := l.standing(b)
 				return name != "" && slot == name || def != nil && was != nil && def.Kind == registry.KindApp && was.Kind == registry.KindApp
@@ -302,7 +307,7 @@ func (l *loader) extendStack(base, over *node) *node {
 		name, def := l.standing(n)
 		at := -1
 		if !said[name] {
-			at = replace(n, name, def)
+			at = replace(name, def)
 		}
 		said[name] = true
 		switch {

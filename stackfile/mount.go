@@ -64,12 +64,9 @@ func (l *loader) mounted(ctx context.Context, n *node, within string) *Plan {
 			return nil
 		}
 		top, legal, source = d.top, Keys(), d.source
-		if way := slices.Compact(append(slices.Clone(l.around), l.source)); slices.Contains(way, source) {
-			names := source.name
-			for _, s := range way[slices.Index(way, source)+1:] {
-				names += ", which mounts " + s.name
-			}
-			l.problems.add(n.pos, []string{n.where}, "%s mounts %s; a stack can't be mounted within itself", l.source.name, names)
+		around := slices.Compact(append(slices.Clone(l.around), l.source))
+		if i := slices.Index(around, source); i >= 0 {
+			l.problems.add(n.pos, []string{n.where}, "%s mounts %s; a stack can't be mounted within itself", l.source.name, way(around[i:], ", which mounts "))
 			return nil
 		}
 	}
@@ -119,7 +116,7 @@ func (n *node) digest(h hash.Hash) {
 	for _, item := range n.items {
 		item.digest(h)
 	}
-	fmt.Fprint(h, ";")
+	h.Write([]byte(";"))
 }
 
 // all calls f for p, all that it refers to, and the instances of the stacks that it mounts, the

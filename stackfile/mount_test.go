@@ -112,7 +112,7 @@ func TestMountedEnviron(t *testing.T) {
 		registry.Middleware[sayConfig]{Name: "catch", Traits: providing(safe, failure.Key), Build: func(_ *registry.Env, c sayConfig) (registry.Wrap, error) {
 			return func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					failure.Key.Set(r, catcher(func(f failure.Failure) { caught++; http.Error(w, c.Text+": "+f.Err.Error(), 502) }))
+					failure.Key.Set(r, catcher(func(f failure.Failure) { caught++; http.Error(w, c.Text+": "+f.Err.Error(), http.StatusBadGateway) }))
 					next.ServeHTTP(w, r)
 				})
 			}, nil
