@@ -36,6 +36,7 @@ stack:
   - metrics
   - {use: trace, endpoint: "UPSTREAM"}
   - {use: real_ip, trusted: [127.0.0.1]}
+  - https
   - errors
   - {use: headers, response: {set: {X-Through: everything}}}
   - {use: cors, origins: ["https://example.org"]}
@@ -173,7 +174,7 @@ type visitor struct {
 }
 
 func (c *visitor) header() http.Header {
-	r := http.Request{Header: http.Header{"Origin": {"https://example.org"}, "X-Forwarded-For": {"192.0.2.7"}}}
+	r := http.Request{Header: http.Header{"Origin": {"https://example.org"}, "X-Forwarded-For": {"192.0.2.7"}, "X-Forwarded-Proto": {"https"}}}
 	r.SetBasicAuth("ada", "secret")
 	return r.Header
 }
