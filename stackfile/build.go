@@ -89,7 +89,7 @@ func (p *Plan) Build(ctx context.Context, log *slog.Logger, prev *Stack) (*Stack
 	if prev != nil {
 		s.depot = prev.depot
 		for _, i := range prev.held {
-			b.before[i.planned.key] = i
+			b.before[i.planned.identity()] = i
 		}
 	}
 	done := make(chan error, 1)
@@ -225,7 +225,7 @@ func (b *builder) build(ctx context.Context) error {
 		bits, _ := strconv.ParseUint(mode, 8, 32)
 		for _, address := range addresses {
 			b.stack.Servers = append(b.stack.Servers, Server{
-				Name: server.def.Name, Address: address, Mode: fs.FileMode(bits), ID: fmt.Sprintf("%s %d", server.key, b.built[server].number),
+				Name: server.def.Name, Address: address, Mode: fs.FileMode(bits), ID: fmt.Sprintf("%s %d", server.identity(), b.built[server].number),
 				Serve: b.built[server].built.Product.(registry.ServeFunc),
 			})
 		}
@@ -303,10 +303,10 @@ func (b *builder) open(ctx context.Context, p *planned, ps *problems) {
 // take returns the instance that there is for p, in this stack or, when it is still right, in
 // that before.
 func (b *builder) take(p *planned, refs []*instance) *instance {
-	if known := b.held[p.key]; known != nil {
+	if known := b.held[p.identity()]; known != nil {
 		return known
 	}
-	known := b.before[p.key]
+	known := b.before[p.identity()]
 	if known == nil || !slices.Equal(known.refs, refs) || known.built.Changed() {
 		return nil
 	}
@@ -323,7 +323,7 @@ func (b *builder) take(p *planned, refs []*instance) *instance {
 }
 
 func (b *builder) hold(i *instance) {
-	b.held[i.planned.key] = i
+	b.held[i.planned.identity()] = i
 	b.stack.held = append(b.stack.held, i)
 }
 

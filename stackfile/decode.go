@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/stackd/stackd/registry"
@@ -32,8 +33,9 @@ type planned struct {
 	// stands in.
 	mounts []mount
 	within string
-	// key tells instances apart: equal keys, same instance.
-	key string
+	// hashed is what identity returns, once somebody asked.
+	hashed string
+	once   sync.Once
 }
 
 // full is where it stands, seen from the outermost stack.
@@ -78,7 +80,6 @@ func (d *decoder) plan(path string, def *registry.Definition, n *node, at pos, w
 	if c.failed {
 		return nil
 	}
-	p.key = p.identity()
 	return p
 }
 

@@ -217,7 +217,7 @@ urls:
 			}
 			same := true
 			for i, r := range append([]*route{plan.none}, plan.routes...) {
-				same = same && r.effects[0].checked.key == append([]*route{again.none}, again.routes...)[i].effects[0].checked.key
+				same = same && r.effects[0].checked.identity() == append([]*route{again.none}, again.routes...)[i].effects[0].checked.identity()
 			}
 			if same != test.same {
 				t.Errorf("whether it loads to the same plan is %t:\n%s", same, text)
