@@ -461,17 +461,29 @@ func (p *parser) node(y *yaml.Node, depth int) *node {
 		return p.scalar(n, y)
 	case yaml.SequenceNode:
 		n.form = list
-		for _, item := range y.Content {
+		for i, item := range y.Content {
 			if p.full {
 				break
 			}
 			n.items = append(n.items, p.node(item, depth+1))
+			p.release(y, i)
 		}
 	case yaml.MappingNode:
 		n.form = mapping
 		p.pairs(n, y, depth)
 	}
 	return n
+}
+
+// release forgets what is in y, now that it is converted, so that a large file doesn't stand in memory
+// twice. What an anchor holds is wanted again, by its aliases.
+func (p *parser) release(y *yaml.Node, content ...int) {
+	if len(p.open) > 0 {
+		return
+	}
+	for _, i := range content {
+		y.Content[i] = nil
+	}
 }
 
 // broken makes n one that couldn't be read.
@@ -503,6 +515,7 @@ func (p *parser) pairs(n *node, y *yaml.Node, depth int) {
 		}
 		first[key.Value] = key.Line
 		n.pairs = append(n.pairs, pair{key: key.Value, keyPos: at, value: p.node(value, depth+1)})
+		p.release(y, i, i+1)
 	}
 	if bad && len(n.pairs) == 0 {
 		n.broken() // such as {{.Vars}}, meant to be a text
