@@ -149,7 +149,10 @@ func (c *decoding) unknown(t *registry.Type, p pair, path string, skip []string)
 	if path != "" {
 		owner += "'s " + path
 	}
-	hint := didYouMean(p.key, names)
+	hint := deeper(t, p.key)
+	if hint == "" {
+		hint = didYouMean(p.key, names)
+	}
 	if hint == "" && path == "" {
 		hint = c.slots(p.keyPos, p.key, c.planned.path)
 	}
@@ -172,6 +175,16 @@ func (c *decoding) unknown(t *registry.Type, p pair, path string, skip []string)
 		where = where[:1] // "errors: errors has no setting" says it twice
 	}
 	c.problems.add(p.keyPos, where, "%s has no setting %q%s", owner, p.key, hint)
+}
+
+// deeper returns a hint that the key is a setting one level down.
+func deeper(t *registry.Type, key string) string {
+	for _, f := range t.Fields {
+		if f.Type.Form == registry.FormStruct && f.Type.Field(key) != nil {
+			return fmt.Sprintf("; %[1]s has, one level down: write %[1]s: {%[2]s: …}", f.Name, key)
+		}
+	}
+	return ""
 }
 
 // others returns a hint that another component of the same kind has a setting.
@@ -337,7 +350,11 @@ func unknownComponent(r *registry.Registry, name string, kinds ...registry.Kind)
 		for _, d := range others {
 			is = append(is, aKind(d.Kind))
 		}
-		return fmt.Sprintf("%q is %s; it must be %s", name, oneOf(is), aKind(kinds...))
+		hint := ""
+		if kinds[0] == registry.KindServer || len(kinds) > 1 { // an entry of servers: or stack:
+			hint = belongs(r, others)
+		}
+		return fmt.Sprintf("%q is %s; it must be %s%s", name, oneOf(is), aKind(kinds...), hint)
 	}
 	hint := didYouMean(name, names)
 	if hint == "" {
@@ -347,6 +364,35 @@ func unknownComponent(r *registry.Registry, name string, kinds ...registry.Kind)
 		}
 	}
 	return fmt.Sprintf("unknown %s %q%s", strings.TrimPrefix(strings.TrimPrefix(aKind(kinds...), "a "), "an "), name, hint)
+}
+
+// belongs returns a hint where components of a kind are named.
+func belongs(r *registry.Registry, components []*registry.Definition) string {
+	kind := components[0].Kind
+	switch {
+	case len(components) > 1:
+		return ""
+	case kind == registry.KindServer:
+		return "; it belongs into servers:"
+	case kind == registry.KindMiddleware || kind == registry.KindApp:
+		return "; it belongs into stack:"
+	}
+	var places []string
+	for _, d := range r.All() {
+		for _, f := range d.Settings.Fields {
+			t := f.Type
+			for t.Elem != nil {
+				t = t.Elem
+			}
+			if t.Form == registry.FormRef && t.Kind == kind {
+				places = append(places, fmt.Sprintf("%s: of %s", f.Name, d.Name))
+			}
+		}
+	}
+	if len(places) == 0 || len(places) > 3 {
+		return ""
+	}
+	return "; it belongs into " + oneOf(places)
 }
 
 // aKind names kinds with their article: an app, a middleware or app.

@@ -20,6 +20,9 @@ func didYouMean(word string, candidates []string) string {
 		if squeeze(word) == squeeze(c) {
 			d = 0 // max-size and maxSize for max_size
 		}
+		if a, b := parts(word), parts(c); len(a) > 1 && slices.Equal(a, b) {
+			d = 0 // basic_auth for auth_basic
+		}
 		if d < distance || d == distance && best == "" {
 			best, distance = c, d
 		}
@@ -32,6 +35,13 @@ func didYouMean(word string, candidates []string) string {
 
 // longestWord is the longest that is looked at for a misspelling.
 const longestWord = 64
+
+// parts returns the words that a name is made of, sorted.
+func parts(name string) []string {
+	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '-' || r == '_' || r == ' ' })
+	slices.Sort(words)
+	return words
+}
 
 // squeeze leaves the letters and digits of a name, in lower case.
 func squeeze(s string) string {
