@@ -556,6 +556,11 @@ func (l *loader) slotOverride(o *override, s *slot, p pair) (*slotOverride, bool
 			if l.registry.Lookup(s.def.Kind, n.text) != nil {
 				hint = fmt.Sprintf("; to put another component here, write {use: %s}", n.text)
 			}
+			for _, f := range s.def.Settings.Fields {
+				if slices.ContainsFunc(f.Rules, func(r registry.Rule) bool { return r.Name == "oneof" && slices.Contains(strings.Fields(r.Arg), n.text) }) {
+					hint = fmt.Sprintf("; write {%s: %s}", f.Name, n.text)
+				}
+			}
 			l.problems.add(n.pos, where, "the override is %q; it must be on, off, or a map of settings%s", n.text, hint)
 			return nil, false
 		}
