@@ -125,7 +125,7 @@ func (b *builder) mounted() object {
 	properties := object{}
 	for _, k := range keys {
 		switch k.name {
-		case "servers", "deadlines":
+		case "servers", "deadlines", "control":
 		case "stack":
 			properties = append(properties, member{k.name, append(k.value.(object), member{"items", ref(defSlot)})})
 		default:
@@ -145,9 +145,16 @@ func (b *builder) keys() object {
 	schemas := map[string]object{
 		"servers":   {{"type", "array"}, {"minItems", 1}, {"items", ref(defServer)}},
 		"deadlines": b.structure(registry.Describe[stackfile.Deadlines](), deadlineRows(), ""),
-		"vars":      {{"type", []any{"object", "null"}}},
-		"stack":     {{"type", "array"}, {"minItems", 1}},
-		"extends":   {{"type", []any{"string", "null"}}},
+		"control": {
+			{"anyOf", []any{
+				object{{"type", "null"}},
+				ref(defSwitch),
+				object{{"type", "string"}, {"pattern", "^unix:."}, {"patternErrorMessage", "It must be off, or a unix socket such as unix:run/control.sock."}},
+			}},
+		},
+		"vars":    {{"type", []any{"object", "null"}}},
+		"stack":   {{"type", "array"}, {"minItems", 1}},
+		"extends": {{"type", []any{"string", "null"}}},
 		"include": {
 			{"type", []any{"array", "string", "null"}},
 			{"items", object{{"type", "string"}, {"minLength", 1}}},

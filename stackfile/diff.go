@@ -14,7 +14,7 @@ import (
 
 // Difference is what changes when one stack file takes the place of another.
 type Difference struct {
-	// Settings are what changes for no URL in particular: servers and deadlines.
+	// Settings are what changes for no URL in particular: servers, deadlines and control.
 	Settings []Delta `json:"settings"`
 	// Sections are what changes for URLs.
 	Sections []Section `json:"urls"`
@@ -175,7 +175,7 @@ func facts(p *planned, prefix, dir string) []fact {
 
 func (p *Plan) dir() string { return p.layers.source.dir }
 
-// settings compares servers and deadlines.
+// settings compares servers, deadlines and control.
 func (c *comparison) settings() []Delta {
 	deltas := []Delta{}
 	left := slices.Clone(c.next.servers)
@@ -206,7 +206,18 @@ func (c *comparison) settings() []Delta {
 			deltas = append(deltas, Delta{"deadlines." + f.Name, some(was), some(is)})
 		}
 	}
+	if was, is := c.old.controlled(), c.next.controlled(); was != is {
+		deltas = append(deltas, Delta{"control", some(was), some(is)})
+	}
 	return deltas
+}
+
+// controlled says where the stack is controlled, as a file in the plan's folder does.
+func (p *Plan) controlled() string {
+	if network, path := p.control.Address.Network(); network == "unix" {
+		return "unix:" + near(path, p.dir())
+	}
+	return p.control.String()
 }
 
 // addresses are those of a server, as a file in the plan's folder has them.

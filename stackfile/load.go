@@ -49,7 +49,7 @@ func DefaultDeadlines() Deadlines {
 
 // Keys are the keys of a stack file, in the order in which they are usually written.
 func Keys() []string {
-	return []string{"extends", "include", "servers", "deadlines", "vars", "stack", "urls"}
+	return []string{"extends", "include", "servers", "deadlines", "control", "vars", "stack", "urls"}
 }
 
 // Load reads and checks the stack file at path, which names components of reg. It
@@ -156,6 +156,7 @@ func (l *loader) load(ctx context.Context, top *node) *Plan {
 	}
 	plan := &Plan{name: l.source.name, deadlines: DefaultDeadlines()}
 	l.deadlines(top.get("deadlines"), &plan.deadlines)
+	plan.control = l.control(top.get("control"))
 	plan.servers = l.servers(ctx, top)
 	if l.lay(ctx, plan, top) {
 		l.calls(plan)

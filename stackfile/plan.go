@@ -19,6 +19,7 @@ type Plan struct {
 	// sum tells what a stack that is mounted was made of.
 	sum       string
 	deadlines Deadlines
+	control   Control
 	servers   []*planned
 
 	keys     []string // of the overrides, as written

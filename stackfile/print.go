@@ -34,6 +34,7 @@ func (p *Plan) Print() ([]byte, error) {
 		put(top, "servers", servers)
 	}
 	put(top, "deadlines", w.deadlines(p.deadlines))
+	put(top, "control", w.control(p.control))
 	if vars := p.none.vars; vars != nil && vars.form == mapping && len(vars.pairs) > 0 {
 		put(top, "vars", w.node(vars, nil))
 	}
@@ -253,6 +254,17 @@ func (w *printer) deadlines(d Deadlines) *yaml.Node {
 			value.LineComment = "default"
 		}
 		put(n, f.Name, value)
+	}
+	return n
+}
+
+func (w *printer) control(c Control) *yaml.Node {
+	if c.Address != "" {
+		return w.address(c.Address)
+	}
+	n := plainScalar("", c.String())
+	if !c.Off {
+		n.LineComment = "default"
 	}
 	return n
 }

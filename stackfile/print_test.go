@@ -40,6 +40,7 @@ func essence(p *Plan) []string {
 		}
 	}
 	add("%v", p.deadlines)
+	add("%v", p.control)
 	for _, s := range p.servers {
 		add("server %s", s.def.Name)
 		settings(s)
