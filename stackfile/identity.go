@@ -23,7 +23,13 @@ func (p *planned) identity() string {
 func (p *planned) hash() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q\n", p.full(), p.def.Kind, p.def.Name)
-	digest(h, p.def.Settings, reflect.ValueOf(p.cfg).Elem())
+	for _, f := range p.def.Settings.Fields {
+		if p.def.Kind == registry.KindServer && (f.Name == listenSetting || f.Name == modeSetting) {
+			continue // where it listens is no part of what it does, and the other addresses go on
+		}
+		fmt.Fprintf(h, "%q:", f.Name)
+		digest(h, f.Type, reflect.ValueOf(p.cfg).Elem().Field(f.Index))
+	}
 	for _, ref := range p.refs {
 		fmt.Fprintf(h, "%q %s\n", ref.path, ref.identity())
 	}

@@ -38,12 +38,18 @@ type Plan struct {
 // Deadlines returns the stack file's deadlines.
 func (p *Plan) Deadlines() Deadlines { return p.deadlines }
 
+// The settings of a server that are the program's, which opens its sockets.
+const (
+	listenSetting = "listen"
+	modeSetting   = "mode"
+)
+
 // listen returns the addresses in a server's setting of that name, and the mode of unix
 // sockets, as far as the server has them.
 func (p *planned) listen() (addresses []registry.Address, mode string) {
 	v := reflect.ValueOf(p.cfg).Elem()
 	addresses = []registry.Address{""}
-	if f := p.def.Settings.Field("listen"); f != nil {
+	if f := p.def.Settings.Field(listenSetting); f != nil {
 		switch listen := v.Field(f.Index).Interface().(type) {
 		case registry.Address:
 			addresses = []registry.Address{listen}
@@ -51,7 +57,7 @@ func (p *planned) listen() (addresses []registry.Address, mode string) {
 			addresses = listen
 		}
 	}
-	if f := p.def.Settings.Field("mode"); f != nil && f.Type.Form == registry.FormString {
+	if f := p.def.Settings.Field(modeSetting); f != nil && f.Type.Form == registry.FormString {
 		mode = v.Field(f.Index).String()
 	}
 	return addresses, mode

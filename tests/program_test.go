@@ -295,7 +295,7 @@ func (s *server) get(client *http.Client, path string, header ...string) answer 
 // do sends a request.
 func (s *server) do(client *http.Client, r *http.Request) answer {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
 	response, err := client.Do(r.WithContext(ctx))
 	if err != nil {

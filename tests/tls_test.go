@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -203,8 +204,18 @@ func TestAddresses(t *testing.T) {
 	if _, err := net.Dial("unix", socket); err == nil {
 		t.Error("the socket is there before it is in the file")
 	}
+	var kept bool
+	trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { kept = c.Reused }}
+	s.get(http.DefaultClient, "/")
 	for range 2 {
 		s.reload(func() { edit(t, s.file, `listen: "127.0.0.1:0"`, two) })
+		r, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), http.MethodGet, s.url+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.do(http.DefaultClient, r); !kept {
+			t.Error("a connection to the one address was closed since another was added")
+		}
 		for name, client := range map[string]*http.Client{"tcp": http.DefaultClient, "unix": over} {
 			if page := s.get(client, "/"); page.body != "the page" {
 				t.Errorf("%s: got %d, %q", name, page.status, page.body)
