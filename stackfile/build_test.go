@@ -406,17 +406,42 @@ func bigFile(t testing.TB, n int) string {
 	return file
 }
 
+// BenchmarkCheck tells how the cost of a check grows, and how much memory is alive at once.
 func BenchmarkCheck(b *testing.B) {
-	for _, n := range []int{100, 1000, 10000} {
+	for _, n := range []int{1000, 3000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			file, reg := bigFile(b, n), testRegistry(b)
+			peak := watchHeap()
+			found, err := Check(b.Context(), reg, file, Options{}, false)
+			if err != nil || len(found) > 0 {
+				b.Fatalf("the file is not as it should be: %v, %v", err, found)
+			}
+			live := peak()
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, err := Load(b.Context(), reg, file, Options{}); err != nil {
+				if _, err := Check(b.Context(), reg, file, Options{}, false); err != nil {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric(float64(live)/1e6, "MB-alive")
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(n), "µs/override")
 		})
+	}
+}
+
+// BenchmarkExplain explains URLs of a stack with 10,000 overrides.
+func BenchmarkExplain(b *testing.B) {
+	plan, _, err := Load(b.Context(), testRegistry(b), bigFile(b, 10_000), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if plan.Explain("POST", "host3.example.org", fmt.Sprintf("/area%d/sub/x", i%2000*5)).String() == "" {
+			b.Fatal("nothing is explained")
+		}
+		i++
 	}
 }
 

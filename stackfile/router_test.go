@@ -246,12 +246,17 @@ func TestRouterWithoutPatterns(t *testing.T) {
 func TestRouterConcurrent(t *testing.T) {
 	patterns := manyPatterns(t, 200)
 	r, requests := bigRouter(t, patterns)
+	naive := naiveFind(t, patterns)
+	want := make([]int, len(requests))
+	for i, q := range requests {
+		want[i] = naive(q)
+	}
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			for _, q := range requests {
-				if got := r.find(q.method, q.host, q.path); got != q.want {
-					t.Errorf("find(%s %s%s) = %d, want %d", q.method, q.host, q.path, got, q.want)
+			for i, q := range requests {
+				if got := r.find(q.method, q.host, q.path); got != want[i] {
+					t.Errorf("find(%s %s%s) = %d, want %d", q.method, q.host, q.path, got, want[i])
 				}
 			}
 		})
@@ -375,16 +380,21 @@ func FuzzRouter(f *testing.F) {
 	})
 }
 
-func BenchmarkFind10000(b *testing.B) {
-	r, requests := bigRouter(b, manyPatterns(b, 10_000))
-	b.ReportAllocs()
-	i := 0
-	for b.Loop() {
-		q := &requests[i]
-		r.find(q.method, q.host, q.path)
-		if i++; i == len(requests) {
-			i = 0
-		}
+// BenchmarkFind tells how long it takes to find the overrides of a URL.
+func BenchmarkFind(b *testing.B) {
+	for _, n := range []int{10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			r, requests := bigRouter(b, manyPatterns(b, n))
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				q := &requests[i]
+				r.find(q.method, q.host, q.path)
+				if i++; i == len(requests) {
+					i = 0
+				}
+			}
+		})
 	}
 }
 
@@ -415,9 +425,13 @@ func BenchmarkNewRouter10000(b *testing.B) {
 
 // manyPatterns makes up n patterns like those of a big site: mostly subtrees and
 // single pages at all depths, among them some for a method, on a host, or with a
-// wildcard.
+// wildcard. A site of more than 10,000 has more sections, as deep as those of others.
 func manyPatterns(t testing.TB, n int) []pattern {
 	random := rand.New(rand.NewPCG(5, 6))
+	sections := 100
+	if n > 10_000 {
+		sections = n / 20
+	}
 	texts := []string{"/", "GET /section1/", "/{lang}/about", "*.example.org/section2/", "w3.example.org/section2/"}
 	known := map[string]bool{}
 	for _, text := range texts {
@@ -432,7 +446,7 @@ func manyPatterns(t testing.TB, n int) []pattern {
 		if kind < 5 || kind > 95 {
 			b.WriteString([]string{"*.example.org", "example.org", fmt.Sprintf("w%d.example.org", random.IntN(20))}[random.IntN(3)])
 		}
-		fmt.Fprintf(&b, "/section%d", random.IntN(100))
+		fmt.Fprintf(&b, "/section%d", random.IntN(sections))
 		for level := range random.IntN(4) {
 			if random.IntN(20) == 0 {
 				fmt.Fprintf(&b, "/{x%d}", level)
@@ -452,35 +466,53 @@ func manyPatterns(t testing.TB, n int) []pattern {
 	return parseAll(t, texts)
 }
 
-// A request is a question to a router, with the number of the region that is the
-// answer.
-type request struct {
-	method, host, path string
-	want               int
-}
+// A request is a question to a router.
+type request struct{ method, host, path string }
 
 // bigRouter builds a router of which the values are the numbers of the regions,
-// and makes up requests for it: one for every pattern, and as many for paths
-// below those.
+// and makes up requests for it: one for each of a thousand patterns, and one for a
+// path below that.
 func bigRouter(t testing.TB, patterns []pattern) (*router[int], []request) {
 	areas, err := regions(patterns)
 	if err != nil {
 		t.Fatal(err)
 	}
 	values := make([]int, len(areas))
+	for i := range areas {
+		values[i] = i
+	}
+	var requests []request
+	for _, p := range patterns[:min(len(patterns), 1000)] {
+		method, target, ok := strings.Cut(p.example(), " ")
+		if !ok {
+			method, target = "GET", method
+		}
+		if p.host == "" {
+			target = "www.example.org" + target
+		}
+		u, err := url.Parse("http://" + target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		requests = append(requests, request{method, u.Host, u.Path}, request{method, u.Host, strings.TrimSuffix(u.Path, "/") + "/below/page.html"})
+	}
+	return newRouter(patterns, areas, values, -1), requests
+}
+
+// naiveFind returns what tells the region of a request by trying every pattern: what
+// matches a request is here what covers the pattern of that one request.
+func naiveFind(t testing.TB, patterns []pattern) func(request) int {
+	areas, err := regions(patterns)
+	if err != nil {
+		t.Fatal(err)
+	}
 	bySet := map[string]int{"[]": -1}
 	for i, area := range areas {
-		values[i] = i
 		bySet[fmt.Sprint(area.set)] = i
 	}
-	r := newRouter(patterns, areas, values, -1)
-
-	// What matches a request is here what covers the pattern of that one
-	// request.
-	var requests []request
-	add := func(method, host, path string) {
-		one := pattern{method: method, host: host}
-		for s := range strings.SplitSeq(path[1:], "/") {
+	return func(q request) int {
+		one := pattern{method: q.method, host: q.host}
+		for s := range strings.SplitSeq(q.path[1:], "/") {
 			if s == "" {
 				one.segments = append(one.segments, segment{kind: segmentSlash})
 			} else {
@@ -494,24 +526,12 @@ func bigRouter(t testing.TB, patterns []pattern) (*router[int], []request) {
 			}
 		}
 		slices.SortFunc(set, func(i, j int) int { return patterns[i].compare(patterns[j]) })
-		requests = append(requests, request{method, host, path, bySet[fmt.Sprint(set)]})
-	}
-	for _, p := range patterns[:min(len(patterns), 1000)] {
-		method, target, ok := strings.Cut(p.example(), " ")
+		found, ok := bySet[fmt.Sprint(set)]
 		if !ok {
-			method, target = "GET", method
+			t.Fatalf("no region has the set of %v", q)
 		}
-		if p.host == "" {
-			target = "www.example.org" + target
-		}
-		u, err := url.Parse("http://" + target)
-		if err != nil {
-			t.Fatal(err)
-		}
-		add(method, u.Host, u.Path)
-		add(method, u.Host, strings.TrimSuffix(u.Path, "/")+"/below/page.html")
+		return found
 	}
-	return r, requests
 }
 
 // routerOver returns the find of a router of which each value is the patterns of
