@@ -35,6 +35,10 @@ func askLimits(t *testing.T, s *server) {
 		t.Errorf("the page answered %d after the guesses", got.status)
 	}
 
+	if got := s.get(http.DefaultClient, "/slow"); got.status != http.StatusGatewayTimeout || got.header.Get("Incident-Id") == "" {
+		t.Errorf("what takes too long answered %d, %v", got.status, got.header)
+	}
+
 	// The stack file asks the port that it names, and the test's is another one.
 	s.reload(func() { edit(t, s.file, `http://127\.0\.0\.1:\d+`, s.url) })
 	stranger := s.get(http.DefaultClient, "/private/?a=b")

@@ -41,6 +41,7 @@ import (
 	_ "github.com/stackd/stackd/components/middleware/requestid"
 	_ "github.com/stackd/stackd/components/middleware/rewrite"
 	_ "github.com/stackd/stackd/components/middleware/session"
+	_ "github.com/stackd/stackd/components/middleware/timeout"
 	_ "github.com/stackd/stackd/components/middleware/trace"
 	_ "github.com/stackd/stackd/components/reporters/files"
 	_ "github.com/stackd/stackd/components/reporters/log"
