@@ -98,6 +98,9 @@ func (l *loader) load(ctx context.Context) (serve.Generation, error) {
 	if err != nil {
 		return serve.Generation{Watch: files}, l.refused(err)
 	}
+	if l.stack == nil {
+		trim()
+	}
 	l.stack = stack
 	carried, all := stack.Carried()
 	l.log.Info("stack built", "file", l.file, "components", all, "carried_over", carried)

@@ -51,7 +51,7 @@ type limitConfig struct {
 	} `yaml:"inner"`
 	Rules []struct {
 		Listen registry.Address `yaml:"listen" validate:"required"`
-	} `yaml:"rules"`
+	} `yaml:"rules" validate:"dive"`
 	Levels map[string]struct {
 		On bool `yaml:"on"`
 	} `yaml:"levels"`
