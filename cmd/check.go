@@ -40,8 +40,9 @@ have servers:, stack: or extends: as a key of their own. It may be - for the sta
 
 The exit status is 0 when all files are good, 1 when one has a problem, and 2
 when the command line can't be understood.`,
-		Example: "  stackd check stack.yaml\n  stackd check --deny-warnings --format github stacks/",
-		Args:    wants(1, -1, "check wants at least one stack file, such as stackd check stack.yaml"),
+		Example:           "  stackd check stack.yaml\n  stackd check --deny-warnings --format github stacks/",
+		ValidArgsFunction: yamlFiles,
+		Args:              wants(1, -1, "check wants at least one stack file, such as stackd check stack.yaml"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if processes < 1 {
 				return fmt.Errorf("--processes is %d; it must be at least 1", processes)

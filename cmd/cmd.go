@@ -100,7 +100,6 @@ Without a command it runs ./stack.yaml.`,
 		SilenceErrors: true,
 	}
 	root.Flags().AddFlagSet(run.Flags())
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(run, p.check(), p.explain(), p.diff(), p.print(), p.graph(), p.format(), p.list(), p.doc(), p.version())
 	return root
 }

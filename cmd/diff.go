@@ -25,8 +25,9 @@ changed besides.
 
 Lines that mean the same are no difference, wherever they stand. The two files are
 compared as if they were in the same folder.`,
-		Example: "  git show HEAD:stack.yaml > /tmp/old.yaml && stackd diff /tmp/old.yaml stack.yaml",
-		Args:    wants(2, 2, "diff wants two stack files, such as stackd diff old.yaml stack.yaml"),
+		Example:           "  git show HEAD:stack.yaml > /tmp/old.yaml && stackd diff /tmp/old.yaml stack.yaml",
+		ValidArgsFunction: yamlFiles,
+		Args:              wants(2, 2, "diff wants two stack files, such as stackd diff old.yaml stack.yaml"),
 		RunE: func(c *cobra.Command, args []string) error {
 			var plans [2]*stackfile.Plan
 			bad := false

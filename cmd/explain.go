@@ -22,8 +22,9 @@ stack file that set it, and what that overrode. For a finder it tells the file a
 the factory, as the disk is now. Secrets are not shown.
 
 The URL may be a path (/admin/), a host and path (example.org/admin/) or a whole URL.`,
-		Example: "  stackd explain stack.yaml /admin/\n  stackd explain stack.yaml POST https://example.org/upload/7\n  stackd explain stack.yaml / --diff /admin/",
-		Args:    wants(2, 3, "explain wants a stack file and a URL, such as stackd explain stack.yaml /admin/"),
+		Example:           "  stackd explain stack.yaml /admin/\n  stackd explain stack.yaml POST https://example.org/upload/7\n  stackd explain stack.yaml / --diff /admin/",
+		ValidArgsFunction: p.urls,
+		Args:              wants(2, 3, "explain wants a stack file and a URL, such as stackd explain stack.yaml /admin/"),
 		RunE: func(c *cobra.Command, args []string) error {
 			method := http.MethodGet
 			if len(args) == 3 {

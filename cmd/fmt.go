@@ -26,8 +26,9 @@ and blank lines stay. The name - stands for the standard input.
 
 With -w it changes the files instead, and prints the names of those that it changed.
 With -d it prints what would change, and exits with 1 if anything would.`,
-		Example: "  stackd fmt -w stack.yaml\n  stackd fmt -d *.yaml",
-		Args:    wants(1, -1, "fmt wants a stack file"),
+		Example:           "  stackd fmt -w stack.yaml\n  stackd fmt -d *.yaml",
+		ValidArgsFunction: yamlFiles,
+		Args:              wants(1, -1, "fmt wants a stack file"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if !write && !show && len(args) > 1 {
 				return errors.New("fmt prints one file; to change several, add -w, to see what would change, -d")

@@ -21,8 +21,9 @@ them. Each override branches off from what it is within, and has on it what it c
 
 The picture is SVG, for light and dark pages, or a text in the language of Mermaid or of
 Graphviz (dot). Secrets are not in it.`,
-		Example: "  stackd graph -o stack.svg stack.yaml\n  stackd graph --format dot stack.yaml | dot -Tpng > stack.png",
-		Args:    wants(1, 1, "graph wants one stack file, such as stackd graph stack.yaml"),
+		Example:           "  stackd graph -o stack.svg stack.yaml\n  stackd graph --format dot stack.yaml | dot -Tpng > stack.png",
+		ValidArgsFunction: yamlFiles,
+		Args:              wants(1, 1, "graph wants one stack file, such as stackd graph stack.yaml"),
 		RunE: func(c *cobra.Command, args []string) error {
 			draw := map[string]func(inspect.Outline) []byte{"svg": graph.SVG, "mermaid": graph.Mermaid, "dot": graph.DOT}[format]
 			if draw == nil {

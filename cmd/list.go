@@ -40,9 +40,10 @@ func (p *program) list() *cobra.Command {
 
 func (p *program) doc() *cobra.Command {
 	return &cobra.Command{
-		Use:   "doc NAME",
-		Short: "Print the manual of a component, or of a rule:ID of check",
-		Args:  wants(1, 1, "doc wants the name of a component; stackd list names them"),
+		Use:               "doc NAME",
+		Short:             "Print the manual of a component, or of a rule:ID of check",
+		ValidArgsFunction: p.names(true),
+		Args:              wants(1, 1, "doc wants the name of a component; stackd list names them"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if id, ok := strings.CutPrefix(args[0], "rule:"); ok {
 				return p.rule(id)

@@ -20,8 +20,9 @@ What it prints is a stack file, too: beside FILE it does the same.
 Secrets that are written as references, such as ${env:PASSWORD}, stay these. One that
 stands in the file in clear is withheld, and a comment says so. Other values are written
 out, also those from the environment.`,
-		Example: "  stackd print stack.yaml\n  stackd print stack.yaml > flat.yaml",
-		Args:    wants(1, 1, "print wants one stack file, such as stackd print stack.yaml"),
+		Example:           "  stackd print stack.yaml\n  stackd print stack.yaml > flat.yaml",
+		ValidArgsFunction: yamlFiles,
+		Args:              wants(1, 1, "print wants one stack file, such as stackd print stack.yaml"),
 		RunE: func(c *cobra.Command, args []string) error {
 			plan, _, err := stackfile.Load(c.Context(), p.registry, args[0], stackfile.Options{})
 			if err != nil {

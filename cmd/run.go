@@ -29,7 +29,8 @@ file with problems changes nothing; they are logged. SIGINT and SIGTERM let
 the requests under way finish and stop; a second one stops at once.
 
 With the server cgi it answers the one request that a web server has started it for.`,
-		Args: wants(0, 1, "run wants one stack file"),
+		ValidArgsFunction: yamlFiles,
+		Args:              wants(0, 1, "run wants one stack file"),
 		RunE: func(c *cobra.Command, args []string) error {
 			file := defaultFile
 			if len(args) > 0 {
