@@ -1,6 +1,7 @@
 package stackfile
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -152,6 +153,9 @@ func (c *decoding) unknown(t *registry.Type, p pair, path string, skip []string)
 	hint := deeper(t, p.key)
 	if hint == "" {
 		hint = didYouMean(p.key, names)
+	}
+	if hint == "" && slices.Contains(skip, "off") && slices.Contains([]string{"enabled", "enable", "disabled", "disable", "on", "active"}, p.key) {
+		hint = "; what switches a slot is off: true or off: false"
 	}
 	if hint == "" && path == "" {
 		hint = c.slots(p.keyPos, p.key, c.planned.path)
@@ -525,7 +529,10 @@ func setInt(t *registry.Type, n *node, v reflect.Value) (problem string) {
 		return ""
 	}
 	i, err := strconv.ParseInt(n.text, 0, 64)
-	if err != nil {
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return fmt.Sprintf("it must be from %d to %d", math.MinInt64, math.MaxInt64)
+	case err != nil:
 		return "it must be " + t.Noun()
 	}
 	v.SetInt(i)

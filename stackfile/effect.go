@@ -146,7 +146,7 @@ func (e *effects) make(s *slot, set []int) *effect {
 		}
 	}
 	// A slot that is off is checked like any other: it may be switched on tomorrow.
-	f.checked = e.decoder.plan(s.name, f.def, settings, f.at, where, "use", "as", "off")
+	f.checked = e.decoder.plan(s.name, f.def, settings, f.at, where, entryKeys()...)
 	if f.off || f.checked == nil {
 		return f
 	}

@@ -193,7 +193,7 @@ func (l *loader) deadlines(n *node, into *Deadlines) {
 	}
 	d := &decoder{registry: l.registry, problems: l.problems, dir: l.source.dir, slots: func(pos, string, string) string { return "" }}
 	if n.form != mapping {
-		l.problems.add(n.pos, nil, "deadlines is %s; it must be a map", n.is())
+		l.problems.add(n.pos, nil, "deadlines is %s; it must be a map such as {drain: 30s, stop: 30s}", n.is())
 		return
 	}
 	if p := d.plan("deadlines", reg.Lookup(registry.KindServer, "deadlines"), n, n.pos, ""); p != nil {
@@ -318,6 +318,10 @@ func (l *loader) noUse(n *node, kinds []registry.Kind) {
 		if hint = didYouMean(p.key, []string{"use"}); hint != "" {
 			break
 		}
+		if slices.ContainsFunc(kinds, func(k registry.Kind) bool { return p.value.form == scalar && l.registry.Lookup(k, p.value.text) != nil }) {
+			hint = fmt.Sprintf(", such as use: %s", p.value.text)
+			break
+		}
 	}
 	l.problems.add(n.pos, nil, "the entry names no component; it must have use: and the name of %s%s", aKind(kinds...), hint)
 }
@@ -368,7 +372,7 @@ func (l *loader) servers(ctx context.Context, top *node) []*planned {
 		}
 		off = off && e.off
 		// One that is off is checked like any other: it may be switched on tomorrow.
-		p := d.plan(e.as, e.def, e.node, e.at, "", "use", "as", "off")
+		p := d.plan(e.as, e.def, e.node, e.at, "", entryKeys()...)
 		if p == nil || e.off {
 			continue
 		}
@@ -517,7 +521,10 @@ func (l *loader) unknownSlot(o *override, p pair) {
 	for _, s := range l.slots {
 		legal = append(legal, s.name)
 	}
-	hint := didYouMean(p.key, legal)
+	hint := l.elsewhere(o, p.key)
+	if hint == "" {
+		hint = didYouMean(p.key, legal)
+	}
 	if hint == "" {
 		for _, s := range l.slots {
 			if s.def.Settings.Field(p.key) != nil {
@@ -534,6 +541,22 @@ func (l *loader) unknownSlot(o *override, p pair) {
 	}
 	l.problems.add(p.keyPos, []string{o.key}, "the stack has no slot %q%s", p.key, hint)
 }
+
+// elsewhere returns a hint where a key that stands under a pattern belongs, if it is one of the language's own.
+func (l *loader) elsewhere(o *override, key string) string {
+	switch {
+	case slices.Contains(Keys(), key):
+		return "; it is a key of the file, and stands at the left margin"
+	case slices.Contains(entryKeys(), key):
+		return fmt.Sprintf("; it is said of a slot: write %s: {%s: …}", l.slots[0].name, key)
+	case strings.Contains(key, "/"):
+		return "; a pattern can't stand below another: write it beside " + o.key
+	}
+	return ""
+}
+
+// entryKeys are the keys of an entry that are none of its component's settings.
+func entryKeys() []string { return []string{"use", "as", "off"} }
 
 func (l *loader) slotOverride(o *override, s *slot, p pair) (*slotOverride, bool) {
 	so := &slotOverride{slot: s, at: p.keyPos}

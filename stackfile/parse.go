@@ -395,6 +395,8 @@ func (p *parser) syntax(err error) {
 			glued[2] = redacted
 		}
 		text = fmt.Sprintf("a space is missing after the colon; it must be %q", glued[1]+": "+glued[2])
+	case gluedDash.MatchString(p.source.line(line)) && (block || strings.Contains(found, "could not find expected ':'")):
+		text = `a space is missing after the dash; it must be like "- errors"`
 	case strings.Contains(found, "cannot start any token") && strings.ContainsRune(content, '\t'):
 		text = "a tab stands before the value; it must be a space"
 	case (block || flow) && nakedReference.MatchString(content):
@@ -557,6 +559,9 @@ func mark(n *node, where string) {
 }
 
 var gluedPair = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*):(\S.*)$`)
+
+// gluedDash is an entry of a list without a space after its dash.
+var gluedDash = regexp.MustCompile(`^ *-[A-Za-z{]`)
 
 // missingSpace returns a hint when n is a text such as "use:http".
 func missingSpace(n *node) string {

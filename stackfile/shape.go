@@ -95,7 +95,7 @@ func entryShape(reg *registry.Registry, def *registry.Definition, kinds ...regis
 		if use := yamlText(n, "use"); use != "" {
 			def = lookup(reg, use, kinds...)
 		}
-		own := []string{"use", "as", "off"}
+		own := entryKeys()
 		return func(key string) (int, shape) {
 			if i := slices.Index(own, key); i >= 0 {
 				return i, nil
