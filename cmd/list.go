@@ -91,6 +91,23 @@ func (p *program) suggest(name string) string {
 	return fmt.Sprintf("; did you mean %q?", best)
 }
 
+func (p *program) schema() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of stack files, for editors",
+		Long: `schema prints the JSON Schema of stack files with the components of this program. Editors
+complete and explain settings by it, in files whose first line names it:
+
+  # yaml-language-server: $schema=stack.schema.json`,
+		Example: "  stackd schema > stack.schema.json",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			p.out.printf("%s", schema.JSONSchema(p.registry))
+			return nil
+		},
+	}
+}
+
 func (p *program) version() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
