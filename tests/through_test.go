@@ -43,6 +43,7 @@ stack:
   - {use: maintenance, flag: closed}
   - {use: rate_limit, requests: 1000000, per: 1s}
   - compress
+  - pool
   - timeout
   - {use: auth_basic, users: users.htpasswd}
   - {use: auth_forward, to: "UPSTREAM/door"}

@@ -36,6 +36,7 @@ import (
 	_ "github.com/stackd/stackd/components/middleware/https"
 	_ "github.com/stackd/stackd/components/middleware/maintenance"
 	_ "github.com/stackd/stackd/components/middleware/metrics"
+	_ "github.com/stackd/stackd/components/middleware/pool"
 	_ "github.com/stackd/stackd/components/middleware/ratelimit"
 	_ "github.com/stackd/stackd/components/middleware/realip"
 	_ "github.com/stackd/stackd/components/middleware/requestid"
