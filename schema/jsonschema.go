@@ -3,6 +3,7 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -109,8 +110,8 @@ func (b *builder) file() object {
 		{"properties", b.keys()},
 		{"additionalProperties", false},
 		// Whether servers must be there depends on what the file is for: one that is mounted needs none,
-		// and one that is included has urls alone.
-		{"anyOf", []any{object{{"required", []any{"stack"}}}, object{{"required", []any{"extends"}}}, object{{"required", []any{"urls"}}}}},
+		// and one that is included has urls alone, one with tests these.
+		{"anyOf", []any{object{{"required", []any{"stack"}}}, object{{"required", []any{"extends"}}}, object{{"required", []any{"urls"}}}, object{{"required", []any{"tests"}}}}},
 		// What a file says of a slot of the file that it extends need not be all.
 		{"if", object{{"required", []any{"extends"}}}},
 		{"then", object{{"properties", object{{"stack", object{{"items", ref(defSlot)}}}}}}},
@@ -125,7 +126,7 @@ func (b *builder) mounted() object {
 	properties := object{}
 	for _, k := range keys {
 		switch k.name {
-		case "servers", "deadlines", "control":
+		case "servers", "deadlines", "control", "tests":
 		case "stack":
 			properties = append(properties, member{k.name, append(k.value.(object), member{"items", ref(defSlot)})})
 		default:
@@ -167,6 +168,10 @@ func (b *builder) keys() object {
 				{"patternErrorMessage", "It must be a pattern such as /admin/, POST /upload/{id} or *.example.org/."},
 			}},
 			{"additionalProperties", ref(defOverride)},
+		},
+		"tests": {
+			{"type", []any{"array", "null"}},
+			{"items", append(object{{"type", "object"}}, b.structure(registry.Describe[stackfile.Test](), testRows(), "")[1:]...).set("required", []any{"ask"})},
 		},
 	}
 	var o object
@@ -391,6 +396,9 @@ func (b *builder) setting(r row, rows []row) object {
 		if standard, ok := written(r.typ, r.value); ok {
 			o = o.set("default", standard)
 		}
+	}
+	if r.pkg == reflect.TypeFor[stackfile.Match]().PkgPath() && r.key == "Match.JSON" {
+		return o // any value
 	}
 	return append(o, b.value(r.typ, r.rules, rows, r.name)...)
 }

@@ -120,6 +120,9 @@ func (m *markdown) chapter() {
 		if key == "deadlines" {
 			m.settings(deadlineRows())
 		}
+		if key == "tests" {
+			m.settings(testRows())
+		}
 	}
 }
 

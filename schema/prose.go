@@ -79,6 +79,7 @@ func (p Prose) Gaps(reg *registry.Registry) []Gap {
 		fields(componentRows(d))
 	}
 	fields(deadlineRows())
+	fields(testRows())
 	return gaps
 }
 

@@ -32,6 +32,11 @@ func deadlineRows() []row {
 	return rowsOf(registry.Describe[stackfile.Deadlines](), reflect.ValueOf(stackfile.DefaultDeadlines()), "", "", "")
 }
 
+// testRows returns the settings of the stack file's tests.
+func testRows() []row {
+	return rowsOf(registry.Describe[stackfile.Test](), reflect.Value{}, "", "", "")
+}
+
 // rowsOf returns the settings of a struct and of the structs in it. Pkg and outer are for a struct
 // without a name: where it is declared, and the key of the field that has it.
 func rowsOf(t *registry.Type, v reflect.Value, path, pkg, outer string) []row {

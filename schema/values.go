@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/stackfile"
 )
 
 // What the loader reads a text as, beside the numbers that YAML knows itself.
@@ -28,7 +29,11 @@ const (
 func (b *builder) value(t *registry.Type, rules []registry.Rule, rows []row, path string) object {
 	switch t.Form {
 	case registry.FormStruct:
-		return b.structure(t, rows, path+".")
+		s := b.structure(t, rows, path+".")
+		if t.Go == reflect.TypeFor[stackfile.Match]() { // a text stands for what is equal to it
+			return anyOf(s, object{{"type", []any{"string", "number", "boolean"}}})
+		}
+		return s
 	case registry.FormList:
 		o := object{{"type", []any{"array", "null"}}, {"items", b.value(t.Elem, t.ElemRules, rows, path+"[]")}}
 		o = limit(o, rules, map[string]string{"min": "minItems", "max": "maxItems", "unique": "uniqueItems"})

@@ -81,9 +81,13 @@ type instance struct {
 // Ctx bounds the building. A component that doesn't return in time is waited for in the
 // background and closed.
 func (p *Plan) Build(ctx context.Context, log *slog.Logger, prev *Stack) (*Stack, error) {
+	return p.assemble(ctx, log, prev, nil)
+}
+
+func (p *Plan) assemble(ctx context.Context, log *slog.Logger, prev *Stack, how *Rehearsal) (*Stack, error) {
 	s := &Stack{depot: new(depot)}
 	b := &builder{
-		plan: p, stack: s, log: log, chains: make(map[string]http.Handler),
+		plan: p, rehearsal: how, stack: s, log: log, chains: make(map[string]http.Handler),
 		built: make(map[*planned]*instance), mounted: make(map[*Plan]chains), held: make(map[string]*instance), before: make(map[string]*instance),
 	}
 	if prev != nil {
@@ -185,10 +189,12 @@ func checkPath(path string) string {
 
 // builder builds one stack.
 type builder struct {
-	plan   *Plan
-	stack  *Stack
-	log    *slog.Logger
-	chains map[string]http.Handler
+	plan *Plan
+	// rehearsal says how to build a stack that isn't to be served; nil for others.
+	rehearsal *Rehearsal
+	stack     *Stack
+	log       *slog.Logger
+	chains    map[string]http.Handler
 	// mounted are the stacks within the stack that are built.
 	mounted map[*Plan]chains
 	// inspector is what those who inspect the stack ask.
@@ -211,7 +217,11 @@ func (b *builder) build(ctx context.Context) error {
 	var ps problems
 	b.inspector = b.plan.inspector()
 	b.plan.instances(func(p *planned, _ *effect) { b.open(ctx, p, &ps) })
-	for _, server := range b.plan.servers {
+	servers := b.plan.servers
+	if b.rehearsal != nil {
+		servers = nil
+	}
+	for _, server := range servers {
 		server.all(func(p *planned) { b.open(ctx, p, &ps) })
 	}
 	if err := ps.err(); err != nil {
@@ -220,7 +230,7 @@ func (b *builder) build(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for _, server := range b.plan.servers {
+	for _, server := range servers {
 		addresses, mode := server.listen()
 		bits, _ := strconv.ParseUint(mode, 8, 32)
 		for _, address := range addresses {
@@ -256,7 +266,7 @@ func (b *builder) mount(p *Plan) http.Handler {
 // open takes an instance over from the stack before, or builds it. What it refers to
 // was opened before.
 func (b *builder) open(ctx context.Context, p *planned, ps *problems) {
-	if b.built[p] != nil || ctx.Err() != nil {
+	if b.built[p] != nil || ctx.Err() != nil || b.stand(p) {
 		return
 	}
 	b.mu.Lock()
@@ -365,6 +375,9 @@ func (b *builder) chain(plan *Plan, r *route) *chain {
 		}
 		if i > followed {
 			c.handler = passing{slot: i, next: c.handler}
+		}
+		if b.rehearsal != nil {
+			c.handler = entering{slot: e.instance.full(), tell: b.rehearsal.Entered, next: c.handler}
 		}
 	}
 	if !caught {

@@ -63,7 +63,11 @@ func (l *loader) base(n *node, around []*source) *node {
 	if d.top == nil {
 		return nil
 	}
-	return l.whole(d.top, Keys(), around...)
+	whole := l.whole(d.top, Keys(), around...)
+	if whole != nil { // whose tests are its own
+		whole.pairs = slices.DeleteFunc(slices.Clone(whole.pairs), func(p pair) bool { return p.key == "tests" })
+	}
+	return whole
 }
 
 // way names files, each of which does something to the next.

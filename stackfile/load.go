@@ -27,6 +27,8 @@ type Options struct {
 	// Content, if it isn't nil, is taken for what the stack file has in it, which isn't read then. Its
 	// path still says what it is called, and what paths in it are relative to.
 	Content []byte
+	// Tests says that the tests in the file beside the stack file are wanted, too.
+	Tests bool
 }
 
 // Deadlines bound the stages of a server's life. They are the stack file's deadlines:.
@@ -49,7 +51,7 @@ func DefaultDeadlines() Deadlines {
 
 // Keys are the keys of a stack file, in the order in which they are usually written.
 func Keys() []string {
-	return []string{"extends", "include", "servers", "deadlines", "control", "vars", "stack", "urls"}
+	return []string{"extends", "include", "servers", "deadlines", "control", "vars", "stack", "urls", "tests"}
 }
 
 // Load reads and checks the stack file at path, which names components of reg. It
@@ -161,6 +163,10 @@ func (l *loader) load(ctx context.Context, top *node) *Plan {
 	if l.lay(ctx, plan, top) {
 		l.calls(plan)
 		l.processes(plan)
+	}
+	plan.tests = l.tests(top.get("tests"))
+	if l.options.Tests {
+		plan.tests = append(plan.tests, l.besides()...)
 	}
 	return plan
 }

@@ -21,6 +21,7 @@ type Plan struct {
 	deadlines Deadlines
 	control   Control
 	servers   []*planned
+	tests     []Case
 
 	keys     []string // of the overrides, as written
 	patterns []pattern

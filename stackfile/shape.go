@@ -39,6 +39,7 @@ func fileShape(reg *registry.Registry, top *yaml.Node) shape {
 		"servers": entryShape(reg, nil, registry.KindServer),
 		"stack":   entryShape(reg, nil, registry.KindMiddleware, registry.KindApp),
 		"urls":    each(overrideShape(reg, slots)),
+		"tests":   typeShape(reg, registry.Describe[[]Test]()),
 	}
 	return func(*yaml.Node) func(string) (int, shape) {
 		return func(key string) (int, shape) {

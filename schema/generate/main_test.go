@@ -130,8 +130,13 @@ func collected(t *testing.T, source string) (schema.Prose, places, *registry.Reg
 		t.Fatal(err)
 	}
 	fields := map[string]string{}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[stackfile.Deadlines]()) {
-		fields["Deadlines."+f.Name] = f.Name + " is documented."
+	for _, t := range []reflect.Type{
+		reflect.TypeFor[stackfile.Deadlines](), reflect.TypeFor[stackfile.Test](), reflect.TypeFor[stackfile.Step](),
+		reflect.TypeFor[stackfile.Expectation](), reflect.TypeFor[stackfile.Match](), reflect.TypeFor[stackfile.Stub](),
+	} {
+		for _, f := range reflect.VisibleFields(t) {
+			fields[t.Name()+"."+f.Name] = f.Name + " is documented."
+		}
 	}
 	return schema.Prose{pkg: text, stackfilePackage: {Fields: fields}}, at, reg
 }
