@@ -30,6 +30,7 @@ func TestStacks(t *testing.T) {
 		"tls.yaml":           askTLS,
 		"status.yaml":        askStatus,
 		"mounts.yaml":        askMounts,
+		"dev.yaml":           askDev,
 	}
 	// Those that aren't started here.
 	runs := map[string]func(t *testing.T, file string){"cgi-bin.yaml": runCGIBin}

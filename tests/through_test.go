@@ -51,6 +51,7 @@ stack:
   - session
   - cache_headers
   - {use: rewrite, rules: [{match: /old/events, to: /events}]}
+  - lint
   - {use: proxy, as: app, to: "UPSTREAM"}
 urls:
   /files/: {app: {use: finder, root: .}}

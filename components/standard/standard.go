@@ -34,6 +34,7 @@ import (
 	_ "github.com/stackd/stackd/components/middleware/errors"
 	_ "github.com/stackd/stackd/components/middleware/headers"
 	_ "github.com/stackd/stackd/components/middleware/https"
+	_ "github.com/stackd/stackd/components/middleware/lint"
 	_ "github.com/stackd/stackd/components/middleware/maintenance"
 	_ "github.com/stackd/stackd/components/middleware/metrics"
 	_ "github.com/stackd/stackd/components/middleware/pool"
