@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestStacks checks, starts and asks every file in stacks/.
+// TestStacks checks, tests, starts and asks every file in stacks/.
 func TestStacks(t *testing.T) {
 	asks := map[string]func(*testing.T, *server){
 		"webware.yaml":       askWebware,
@@ -42,6 +42,9 @@ func TestStacks(t *testing.T) {
 	}
 	for _, file := range files {
 		name := filepath.Base(file)
+		if strings.HasSuffix(name, ".test.yaml") {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ask := asks[name]
@@ -53,6 +56,9 @@ func TestStacks(t *testing.T) {
 				t.Fatalf("check: %v\n%s", err, out)
 			}
 			stacks := copyStacks(t)
+			if out, err := exec.Command(built(t), "test", filepath.Join(stacks, name)).CombinedOutput(); err != nil {
+				t.Errorf("test: %v\n%s", err, out)
+			}
 			if prepare := prepares[name]; prepare != nil {
 				prepare(t, stacks)
 			}
