@@ -8,9 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/stackd/stackd/cmd/control"
 	"github.com/stackd/stackd/cmd/serve"
 	"github.com/stackd/stackd/schema"
 	"github.com/stackd/stackd/stackfile"
@@ -26,7 +29,8 @@ func (p *program) run() *cobra.Command {
 It follows the file: when it changes, or a file that it depends on, or on SIGHUP,
 the new stack is built beside the old one and takes over between two requests. A
 file with problems changes nothing; they are logged. SIGINT and SIGTERM let
-the requests under way finish and stop; a second one stops at once.
+the requests under way finish and stop; a second one stops at once. The commands
+status, reload, rollback and stop reach it while it runs.
 
 With the server cgi it answers the one request that a web server has started it for.`,
 		ValidArgsFunction: yamlFiles,
@@ -71,7 +75,8 @@ func (p *program) serve(ctx context.Context, file string, log *slog.Logger) erro
 	}
 	defer runtime.KeepAlive(make([]byte, headroom))
 	l := &loader{program: p, file: file, log: log}
-	err := serve.Run(ctx, serve.Options{Load: l.load, Logger: log})
+	l.runtime = serve.New(serve.Options{Load: l.load, Logger: log})
+	err := l.runtime.Run(ctx)
 	switch {
 	case err == nil:
 		return nil
@@ -85,16 +90,30 @@ func (p *program) serve(ctx context.Context, file string, log *slog.Logger) erro
 // loader makes the generations of one stack file.
 type loader struct {
 	*program
-	file  string
-	log   *slog.Logger
-	stack *stackfile.Stack // the last one that was built
+	file    string
+	log     *slog.Logger
+	runtime *serve.Runtime
+	history history
+
+	// Only loads use these, one at a time.
+	stack  *stackfile.Stack // the one that serves
+	socket string           // the control socket of the generation that serves
 }
 
-func (l *loader) load(ctx context.Context) (serve.Generation, error) {
-	plan, files, err := stackfile.Load(ctx, l.registry, l.file, stackfile.Options{Purpose: schema.Synopsis})
+func (l *loader) load(ctx context.Context) (serve.Generation, error) { return l.make(ctx, nil) }
+
+// make makes a generation of the files that were kept, or if these are nil, of those on disk.
+func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error) {
+	begin := time.Now()
+	options := stackfile.Options{Purpose: schema.Synopsis}
+	if from != nil {
+		options.Files = from.files
+	}
+	plan, files, err := stackfile.Load(ctx, l.registry, l.file, options)
 	if err != nil {
 		return serve.Generation{Watch: files}, l.refused(err)
 	}
+	checked := time.Now()
 	stack, err := plan.Build(ctx, l.log, l.stack)
 	if err != nil {
 		return serve.Generation{Watch: files}, l.refused(err)
@@ -102,10 +121,7 @@ func (l *loader) load(ctx context.Context) (serve.Generation, error) {
 	if l.stack == nil {
 		trim()
 	}
-	l.stack = stack
-	carried, all := stack.Carried()
-	l.log.Info("stack built", "file", l.file, "components", all, "carried_over", carried)
-	deadlines := plan.Deadlines()
+	changes, deadlines := stack.Changes(), plan.Deadlines()
 	g := serve.Generation{
 		Handler:      stack,
 		Watch:        append(files, stack.Depends()...),
@@ -113,16 +129,41 @@ func (l *loader) load(ctx context.Context) (serve.Generation, error) {
 		LoadTimeout:  deadlines.Build,
 		DrainTimeout: deadlines.Drain,
 		StopTimeout:  deadlines.Stop,
+		Made: control.Made{
+			File: l.file, Hash: plan.Files().Hash(),
+			Built: names(changes.Built), Carried: names(changes.Carried), Retired: names(changes.Retired),
+			Check: checked.Sub(begin), Build: time.Since(checked),
+		},
 	}
+	if from != nil {
+		g.Made.RollbackTo = from.generation
+	}
+	once := false
 	for _, s := range stack.Servers {
 		address := string(s.Address)
 		if address == "" { // it has no setting for that
-			address = serve.Stdio
+			address, once = serve.Stdio, true
 		}
 		g.Servers = append(g.Servers, serve.Server{Name: s.Name, Address: address, Mode: s.Mode, ID: s.ID, Serve: s.Serve})
 	}
+	if !once {
+		if g.Control, err = l.controlled(ctx, plan.Control()); err != nil {
+			stack.Close()
+			return serve.Generation{Watch: files}, err
+		}
+	}
+	g.Current = func(number uint64) {
+		l.stack, l.socket = stack, ""
+		if g.Control != nil {
+			l.socket = strings.TrimPrefix(g.Control.Address, "unix:")
+		}
+		l.history.served(number, plan.Files(), from)
+	}
 	return g, nil
 }
+
+// names returns a list that isn't nil.
+func names(all []string) []string { return append([]string{}, all...) }
 
 // refused logs the problems of a reload, each by itself, and returns an error that counts
 // them. Those of the first load are left to be printed.
@@ -135,7 +176,16 @@ func (l *loader) refused(err error) error {
 		l.log.Error("problem", "at", fmt.Sprintf("%s:%d:%d", problem.File, problem.Line, problem.Column), "problem", problem.Text)
 	}
 	if len(ps) == 1 {
-		return fmt.Errorf("%s has a problem", l.file)
+		return &refused{l.file + " has a problem", ps}
 	}
-	return fmt.Errorf("%s has %d problems", l.file, len(ps))
+	return &refused{fmt.Sprintf("%s has %d problems", l.file, len(ps)), ps}
 }
+
+// refused is the error of a reload whose problems have been logged.
+type refused struct {
+	text     string
+	problems stackfile.Problems
+}
+
+func (r *refused) Error() string { return r.text }
+func (r *refused) Unwrap() error { return r.problems }

@@ -29,7 +29,7 @@ type Stack struct {
 	// held are the instances that this stack uses, in the order in which they were
 	// built.
 	held    []*instance
-	carried int
+	changes Changes
 	once    sync.Once
 }
 
@@ -104,6 +104,9 @@ func (p *Plan) assemble(ctx context.Context, log *slog.Logger, prev *Stack, how 
 			s.Close()
 			return nil, err
 		}
+		if prev != nil {
+			s.retire(prev)
+		}
 		return s, nil
 	case <-ctx.Done():
 		go func() {
@@ -113,6 +116,19 @@ func (p *Plan) assemble(ctx context.Context, log *slog.Logger, prev *Stack, how 
 			s.Close()
 		}()
 		return nil, fmt.Errorf("%s: the stack was not built in time, waiting for %s: %w", p.name, b.current(), context.Cause(ctx))
+	}
+}
+
+// retire notes what the stack before has and this one hasn't.
+func (s *Stack) retire(prev *Stack) {
+	has := make(map[*instance]bool, len(s.held))
+	for _, i := range s.held {
+		has[i] = true
+	}
+	for _, i := range prev.held {
+		if !has[i] {
+			s.changes.Retired = append(s.changes.Retired, i.planned.full())
+		}
 	}
 }
 
@@ -136,9 +152,12 @@ func (s *Stack) Close() {
 	})
 }
 
-// Carried returns how many of the stack's instances were taken over from the stack
-// before it, and how many it has.
-func (s *Stack) Carried() (carried, all int) { return s.carried, len(s.held) }
+// Changes tell what a build came to: the instances that it made, those that it took over from the stack
+// before, and those of that stack that it has no use for, by their place in the stack.
+type Changes struct{ Built, Carried, Retired []string }
+
+// Changes returns what building the stack came to.
+func (s *Stack) Changes() Changes { return s.changes }
 
 // Depends returns the files and folders that the components were built from.
 func (s *Stack) Depends() []string {
@@ -308,6 +327,7 @@ func (b *builder) open(ctx context.Context, p *planned, ps *problems) {
 	d.mu.Unlock()
 	b.hold(i)
 	b.built[p] = i
+	b.stack.changes.Built = append(b.stack.changes.Built, p.full())
 }
 
 // take returns the instance that there is for p, in this stack or, when it is still right, in
@@ -327,7 +347,7 @@ func (b *builder) take(p *planned, refs []*instance) *instance {
 		return nil // the stack before was closed meanwhile
 	}
 	known.users++
-	b.stack.carried++
+	b.stack.changes.Carried = append(b.stack.changes.Carried, p.full())
 	b.hold(known)
 	return known
 }

@@ -178,7 +178,7 @@ func TestInstancesAreCarriedOver(t *testing.T) {
 	expectLog(t, l, "open noted b2")
 	first.Close()
 	expectLog(t, l, "close noted b")
-	if carried, all := second.Carried(); carried != 4 || all != 5 {
+	if carried, all := carriedOf(second); carried != 4 || all != 5 {
 		t.Errorf("carried over %d of %d, want 4 of 5", carried, all)
 	}
 	if first.Servers[0].ID != second.Servers[0].ID {

@@ -20,6 +20,7 @@ type expander struct {
 	env func(name string) (string, bool)
 	// note is told of each file that is read, or tried: the stack depends on it.
 	note func(path string)
+	disk *disk
 }
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -77,7 +78,7 @@ func (e *expander) replace(inside string) (string, error) {
 			path = filepath.Join(e.dir, path)
 		}
 		e.note(path)
-		data, err := readSmall(path)
+		data, err := e.disk.read(path, readSmall)
 		if err != nil {
 			return "", fmt.Errorf("${file:%s} can't be read: %w", arg, plainError(err))
 		}

@@ -2,7 +2,6 @@ package stackfile
 
 import (
 	"cmp"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -229,15 +228,15 @@ func (l *loader) matching(n *node) (paths []string, ok bool) {
 	}
 	name, path := n.pos.source.named(cmp.Or(folder, "."))
 	l.files.note(path) // a new file may match
-	entries, err := os.ReadDir(path)
+	files, err := l.files.disk.folder(path)
 	if err != nil {
 		l.problems.add(n.pos, nil, "include: the folder %s can't be read: %s", name, plainError(err))
 		return nil, false
 	}
-	for _, e := range entries {
+	for _, found := range files {
 		// An editor's own files begin with a dot.
-		if match, _ := filepath.Match(file, e.Name()); match && !e.IsDir() && (e.Name()[0] != '.' || file[0] == '.') {
-			paths = append(paths, folder+e.Name())
+		if match, _ := filepath.Match(file, found); match && (found[0] != '.' || file[0] == '.') {
+			paths = append(paths, folder+found)
 		}
 	}
 	return paths, true

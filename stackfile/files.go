@@ -14,6 +14,7 @@ type library struct {
 	// what the outcome depends on.
 	names []string
 	known map[string]*document
+	disk  disk
 	bytes int // of all files together
 	// values counts those of all files together, aliases written out.
 	values int
@@ -51,16 +52,17 @@ func (l *library) open(name, path, must string) (*document, error) {
 	data := l.given
 	if data == nil || len(l.known) > 0 {
 		var err error
-		if data, err = read(path); err != nil {
+		if data, err = l.disk.read(path, read); err != nil {
 			return nil, plainError(err)
 		}
 	}
+	l.disk.now.stacks = append(l.disk.now.stacks, path)
 	if l.bytes += len(data); l.bytes > maxFiles {
 		return nil, fmt.Errorf("with it the stack's files have more than %d MiB; they must have less", maxFiles>>20)
 	}
 	d := &document{source: &source{name: name, dir: filepath.Dir(path), main: len(l.known) == 0}}
 	l.known[path] = d
-	p := &parser{source: d.source, expander: &expander{dir: d.source.dir, env: l.env, note: l.note}, problems: l.problems, count: &l.values, must: must}
+	p := &parser{source: d.source, expander: &expander{dir: d.source.dir, env: l.env, note: l.note, disk: &l.disk}, problems: l.problems, count: &l.values, must: must}
 	d.top = p.parse(data)
 	l.comments = append(l.comments, d.source.allowances(l.problems)...)
 	return d, nil

@@ -29,6 +29,8 @@ type Options struct {
 	Content []byte
 	// Tests says that the tests in the file beside the stack file are wanted, too.
 	Tests bool
+	// Files, if it isn't nil, is taken for what is on disk.
+	Files *Files
 }
 
 // Deadlines bound the stages of a server's life. They are the stack file's deadlines:.
@@ -79,7 +81,7 @@ func load(ctx context.Context, reg *registry.Registry, path string, o Options) (
 		o.Env = os.LookupEnv
 	}
 	ps := &problems{secrets: secretsOf(reg)}
-	files := &library{env: o.Env, problems: ps, known: make(map[string]*document), given: o.Content}
+	files := &library{env: o.Env, problems: ps, known: make(map[string]*document), given: o.Content, disk: disk{were: o.Files, now: newFiles()}}
 	d, err := files.open(name, path, "servers: and stack:")
 	if err != nil {
 		ps.add(pos{source: &source{name: name, main: true}, line: 1, column: 1}, nil, "the stack file can't be read: %s", err)
@@ -156,7 +158,7 @@ func (l *loader) load(ctx context.Context, top *node) *Plan {
 	if top = l.whole(top, Keys()); top == nil {
 		return nil
 	}
-	plan := &Plan{name: l.source.name, deadlines: DefaultDeadlines()}
+	plan := &Plan{name: l.source.name, deadlines: DefaultDeadlines(), files: l.files.disk.now}
 	l.deadlines(top.get("deadlines"), &plan.deadlines)
 	plan.control = l.control(top.get("control"))
 	plan.servers = l.servers(ctx, top)

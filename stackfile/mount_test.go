@@ -64,7 +64,7 @@ func TestMountedInstances(t *testing.T) {
 			}
 			write(t, step.file, step.content)
 			next := mustBuild(t, reg, outer, last)
-			if carried, all := next.Carried(); step.name != "a store of the inner stack" && (carried != step.carried || all != step.all) {
+			if carried, all := carriedOf(next); step.name != "a store of the inner stack" && (carried != step.carried || all != step.all) {
 				t.Errorf("carried over %d of %d, want %d of %d", carried, all, step.carried, step.all)
 			}
 			if last != nil {

@@ -20,6 +20,7 @@ type Plan struct {
 	sum       string
 	deadlines Deadlines
 	control   Control
+	files     *Files
 	servers   []*planned
 	tests     []Case
 

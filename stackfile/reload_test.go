@@ -201,7 +201,7 @@ func TestReloads(t *testing.T) {
 			continue
 		}
 		built++
-		n, _ := next.Carried()
+		n, _ := carriedOf(next)
 		carried += n
 		mu.Lock()
 		was := current
@@ -226,7 +226,7 @@ func TestReloads(t *testing.T) {
 	}
 	// What is open is what the last stack holds: nothing of the failed ones, nor of those before.
 	closers.Wait()
-	_, held := current.stack.Carried()
+	_, held := carriedOf(current.stack)
 	if _, open := l.count(); open != held {
 		t.Errorf("%d instances are open, and the stack has %d", open, held)
 	}

@@ -68,6 +68,17 @@ func (t *tracker) remove(c net.Conn) {
 	}
 }
 
+// count returns how many connections each server has.
+func (t *tracker) count() map[*server]int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := make(map[*server]int)
+	for _, owner := range t.open {
+		n[owner]++
+	}
+	return n
+}
+
 // cut closes the connections of owner, or all if it is nil, and returns how many these were.
 func (t *tracker) cut(owner *server) int {
 	t.mu.Lock()

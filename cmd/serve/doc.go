@@ -45,6 +45,12 @@
 // process stops is it closed under a request that ignored all of that, and then Run says so.
 // At most eight generations drain at a time: when one more retires, the oldest is cut.
 //
+// # Control
+//
+// A generation's Control is a server of another kind, by which people reach the process and not the stack. It goes on
+// while the process stops, with the answer to whoever asked for that as its last; its connections
+// are none that a stop waits for. Like any server it goes on or moves with a reload.
+//
 // # Triggers
 //
 // SIGHUP, a change of a watched file and [Runtime.Reload] reload; one reload runs at a time.
@@ -53,7 +59,10 @@
 // tenth of a second, but no longer than a second. A file that is gone, or empty for a
 // moment, fails the load at worst, and its return is a change again.
 //
-// SIGINT, SIGTERM and the end of Run's context stop: no connection is accepted any more,
+// What has changed before a call of Reload is what the call is about, and no reason for a reload after it: the next
+// change of a file is.
+//
+// SIGINT, SIGTERM, [Runtime.Stop] and the end of Run's context stop: no connection is accepted any more,
 // requests under way have until the stop deadline, and everything is closed in reverse order. One
 // more signal while this happens cuts at once. When Run has returned, no goroutine and no
 // file of it is left.

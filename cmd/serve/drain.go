@@ -52,6 +52,7 @@ func (r *Runtime) drain(ctx context.Context, g *generation, servers []*server, b
 	outlived := 0
 	if !drained(ctx, g, servers) {
 		outlived = r.cut(g, servers)
+		r.outlived.Add(int64(outlived))
 	}
 	before()
 	if err := g.free(); err != nil {
@@ -156,30 +157,38 @@ func (r *Runtime) leave(err error) {
 	r.stuck = append(r.stuck, err)
 }
 
-// stop ends everything, in the reverse of the order in which it began.
+// stop ends everything, in the reverse of the order in which it began; the control at last.
 func (r *Runtime) stop() {
 	r.watch.close()
 	g := r.root.current.Load()
 	timer := time.AfterFunc(or(g.StopTimeout, defaultStopTimeout), r.endNow)
 	defer timer.Stop()
-	for _, s := range slices.Backward(r.servers) {
+	var told *server
+	var servers []*server
+	sockets := maps.Clone(r.sockets)
+	for _, s := range r.servers {
+		if s.control {
+			told = s
+			delete(sockets, s.Address)
+			continue
+		}
+		servers = append(servers, s)
+	}
+	for _, s := range slices.Backward(servers) {
 		s.cancel()
 	}
-	for _, address := range slices.Backward(slices.Sorted(maps.Keys(r.sockets))) {
-		if err := r.sockets[address].close(); err != nil {
-			r.log.Warn("closing a listener", slog.String("address", address), slog.Any("err", err))
-		}
+	for _, address := range slices.Backward(slices.Sorted(maps.Keys(sockets))) {
+		r.closeSocket(sockets[address])
 	}
-	r.setSockets(nil)
 	if g.number > 0 {
-		for _, s := range r.servers { // they may still bring requests
+		for _, s := range servers { // they may still bring requests
 			select {
 			case <-s.done:
 			case <-r.end.Done():
 			}
 		}
 		g.seal()
-		r.drain(r.end, g, r.servers, func() {
+		r.drain(r.end, g, servers, func() {
 			r.conns.wait(r.end) // those that were hijacked
 			if n := r.conns.cut(nil); n > 0 {
 				r.log.Warn("connections outlived the stop deadline and are cut", slog.Int("connections", n))
@@ -193,5 +202,20 @@ func (r *Runtime) stop() {
 	case r.loading <- struct{}{}:
 	case <-patience.C:
 		r.leave(errors.New("a load does not end although it is cancelled"))
+	}
+	if told != nil { // whoever waits for the stop then finds the socket gone
+		r.closeSocket(r.sockets[told.Address])
+	}
+	r.set(nil, nil)
+	close(r.drained)
+	if told != nil {
+		r.endServer(told)
+	}
+}
+
+// closeSocket closes a socket; that it can't be done is said in the log.
+func (r *Runtime) closeSocket(s *socket) {
+	if err := s.close(); err != nil {
+		r.log.Warn("closing a listener", slog.String("bound", s.ln.Addr().String()), slog.Any("err", err))
 	}
 }

@@ -53,9 +53,9 @@ func (b *bench) swap(g Generation) {
 		return nil
 	}
 	b.next = g
-	got, err := b.reload(b.t.Context(), "test")
-	if err != nil || got != number {
-		b.t.Fatalf("generation %d, %v", got, err)
+	got, err := b.reload(b.t.Context(), Order{Trigger: "test"})
+	if err != nil || got.Generation != number {
+		b.t.Fatalf("generation %d, %v", got.Generation, err)
 	}
 }
 
@@ -176,7 +176,7 @@ func TestDrain(t *testing.T) {
 			g := Generation{Handler: say("x")}
 			b.next = g
 			b.next.Close = func() error { return errors.New("disk full") }
-			if _, err := b.reload(b.t.Context(), "test"); err != nil {
+			if _, err := b.reload(b.t.Context(), Order{Trigger: "test"}); err != nil {
 				b.t.Fatal(err)
 			}
 			b.swap(g)

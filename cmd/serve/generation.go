@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/stackd/stackd/cmd/control"
 	"github.com/stackd/stackd/registry/environ"
 )
 
@@ -25,6 +27,14 @@ type Generation struct {
 	// Close frees what is behind Handler and Servers. It is called once, when nothing uses
 	// them any more. It may be nil.
 	Close func() error
+	// Current is called with the generation's number when it has become the current one, before
+	// the next Load. It may be nil.
+	Current func(number uint64)
+	// Control is where the process is told what to do; nil for nowhere. It isn't of the stack: it serves requests by
+	// itself, not by the handler that it is given, and goes on while the process stops, until all else has ended.
+	Control *Server
+	// Made tells people how the generation was made.
+	Made control.Made
 
 	// LoadTimeout is how long the reload after this one may take until the swap. Default: 60 s.
 	LoadTimeout time.Duration
@@ -49,7 +59,7 @@ func (g *Generation) check() error {
 		errs = append(errs, errors.New("the stack has no handler"))
 	}
 	names := make(map[string]string)
-	for _, s := range g.Servers {
+	for _, s := range g.all() {
 		if s.Serve == nil {
 			errs = append(errs, fmt.Errorf("server %q on %q has no function", s.Name, s.Address))
 		}
@@ -59,6 +69,16 @@ func (g *Generation) check() error {
 		names[s.Address] = s.Name
 	}
 	return errors.Join(errs...)
+}
+
+// all returns the servers, and that of Control.
+func (g *Generation) all() []Server {
+	if g.Control == nil {
+		return g.Servers
+	}
+	c := *g.Control
+	c.control = true
+	return append(slices.Clip(g.Servers), c)
 }
 
 // ErrRetired is the cause of a request's cancellation, as [context.Cause] tells it, when the
@@ -71,10 +91,12 @@ var ErrRetired = errors.New("the stack that serves this request was replaced and
 // rarely wait for each other.
 type generation struct {
 	Generation
-	number uint64
-	shards [shards]shard
-	left   atomic.Int64  // after seal: requests still inside
-	idle   chan struct{} // closed when sealed and the last request has left
+	number  uint64
+	trigger string
+	since   time.Time
+	shards  [shards]shard
+	left    atomic.Int64  // after seal: requests still inside
+	idle    chan struct{} // closed when sealed and the last request has left
 }
 
 const shards = 16
@@ -90,7 +112,7 @@ type shard struct {
 }
 
 func newGeneration(g Generation, number uint64) *generation {
-	gen := &generation{Generation: g, number: number, idle: make(chan struct{})}
+	gen := &generation{Generation: g, number: number, since: time.Now(), idle: make(chan struct{})}
 	for i := range gen.shards {
 		gen.shards[i].gen = gen
 	}
@@ -101,7 +123,7 @@ func newGeneration(g Generation, number uint64) *generation {
 // caller calls leave when the request has ended.
 func (g *generation) enter(w http.ResponseWriter, r *http.Request) *flight {
 	s := &g.shards[rand.Uint32()%shards]
-	f := &flight{Context: r.Context(), shard: s, w: w, method: r.Method, host: r.Host, path: r.URL.Path}
+	f := &flight{Context: r.Context(), shard: s, w: w, began: time.Since(g.since), method: r.Method, host: r.Host, path: r.URL.Path}
 	f.room.SetGeneration(g.number)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,6 +196,17 @@ func (g *generation) inside() []*flight {
 	return all
 }
 
+// count returns how many requests have not left.
+func (g *generation) count() (n int) {
+	for i := range g.shards {
+		s := &g.shards[i]
+		s.mu.Lock()
+		n += s.n
+		s.mu.Unlock()
+	}
+	return n
+}
+
 // cancel ends the contexts of the requests inside, and returns these.
 func (g *generation) cancel() []*flight {
 	all := g.inside()
@@ -224,7 +257,8 @@ type flight struct {
 	prev, next *flight
 	w          http.ResponseWriter
 
-	method, host, path string // without the query, which may hold secrets
+	began              time.Duration // since the generation, which is half as costly to tell as the time
+	method, host, path string        // without the query, which may hold secrets
 }
 
 // cancellable is a context with its cancel function.

@@ -224,11 +224,11 @@ func (p *process) url(t *testing.T, address string) string {
 // reload reloads, which must work.
 func (p *process) reload(t *testing.T) uint64 {
 	t.Helper()
-	number, err := p.Reload(t.Context())
+	report, err := p.Reload(t.Context(), Order{Trigger: "test"})
 	if err != nil {
 		t.Fatalf("reload: %v", err)
 	}
-	return number
+	return report.Generation
 }
 
 // receive takes a value, which must come.

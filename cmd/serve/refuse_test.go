@@ -98,9 +98,9 @@ func TestRefusedReload(t *testing.T) {
 				})
 				c, url := newClient(t), p.url(t, "127.0.0.1:0")
 				for range 2 { // the second attempt finds all as the first did
-					number, err := p.Reload(t.Context())
+					report, err := p.Reload(t.Context(), Order{Trigger: "request"})
 					if err == nil || !strings.Contains(err.Error(), test.want) {
-						t.Fatalf("generation %d, error %v; want one with %q", number, err, test.want)
+						t.Fatalf("generation %d, error %v; want one with %q", report.Generation, err, test.want)
 					}
 					if test.is != nil && !errors.Is(err, test.is) {
 						t.Errorf("error %v is not %v", err, test.is)
@@ -146,7 +146,7 @@ func TestOwnListenerInTheWay(t *testing.T) {
 		Generation{Handler: say("old"), Servers: []Server{on(one, "1")}},
 		Generation{Handler: say("new"), Servers: []Server{on(everywhere, "1")}},
 	))
-	_, err = p.Reload(t.Context())
+	_, err = p.Reload(t.Context(), Order{Trigger: "request"})
 	if want := `by "` + one + `" of this process`; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v; want one with %q", err, want)
 	}
@@ -185,7 +185,7 @@ func TestFirstLoadFails(t *testing.T) {
 				if got := closed.Load(); got != test.closed {
 					t.Errorf("closed %d times, want %d", got, test.closed)
 				}
-				if _, err := p.Reload(t.Context()); err == nil {
+				if _, err := p.Reload(t.Context(), Order{Trigger: "request"}); err == nil {
 					t.Error("Reload works although Run has returned")
 				}
 				if err := p.Run(t.Context()); err == nil {
@@ -218,7 +218,7 @@ func TestLoadTooSlow(t *testing.T) {
 		return g, nil
 	})
 	for _, want := range []string{"load: it took longer than 20ms", "the load before has not ended: it took longer than 20ms"} {
-		if _, err := p.Reload(t.Context()); err == nil || err.Error() != want {
+		if _, err := p.Reload(t.Context(), Order{Trigger: "request"}); err == nil || err.Error() != want {
 			t.Errorf("error %v, want %q", err, want)
 		}
 	}

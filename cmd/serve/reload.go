@@ -11,12 +11,14 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/stackd/stackd/cmd/control"
 )
 
 // reloadAll makes the first generation, says on started how that went, and then makes the next
 // for every trigger until ctx ends.
 func (r *Runtime) reloadAll(ctx context.Context, started chan<- error) {
-	_, err := r.reload(ctx, "start")
+	_, err := r.reload(ctx, Order{Trigger: "start"})
 	started <- err
 	if err != nil {
 		return
@@ -26,28 +28,34 @@ func (r *Runtime) reloadAll(ctx context.Context, started chan<- error) {
 		case <-ctx.Done():
 			return
 		case <-r.hangups:
-			_, _ = r.reload(ctx, "SIGHUP") // it has logged the error
+			_, _ = r.reload(ctx, Order{Trigger: "SIGHUP"}) // it has logged the error
 		case <-r.watch.changed:
 			if files := r.watch.take(); len(files) > 0 {
-				_, _ = r.reload(ctx, strings.Join(files, ", "))
+				_, _ = r.reload(ctx, Order{Trigger: strings.Join(files, ", ")})
 			}
 		case req := <-r.requests:
-			number, err := r.reload(ctx, "request")
-			req.reply <- outcome{number, err}
+			// What has changed until now is what the order is about, and no reason for another reload.
+			r.watch.compare()
+			r.watch.take()
+			report, err := r.reload(ctx, req.Order)
+			req.reply <- outcome{report, err}
 		}
 	}
 }
 
 // reload makes the next generation current. If it can't, the error says why, nothing has
 // changed, and what was new is closed.
-func (r *Runtime) reload(ctx context.Context, trigger string) (number uint64, err error) {
+func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, err error) {
 	begin := time.Now()
 	old := r.root.current.Load()
 	timeout := or(old.LoadTimeout, defaultLoadTimeout)
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it took longer than %s", timeout))
 	defer cancel()
+	if o.Load == nil {
+		o.Load = r.options.Load
+	}
 
-	next, err := r.load(ctx)
+	next, err := r.load(ctx, o.Load)
 	loaded := time.Now()
 	var s *stage
 	if err == nil {
@@ -60,15 +68,15 @@ func (r *Runtime) reload(ctx context.Context, trigger string) (number uint64, er
 	}
 	if err != nil {
 		if r.number == 0 {
-			return 0, err
+			return report, err
 		}
 		r.watch.add(next.Watch, begin)
 		r.log.Error("reload refused, the old generation serves on",
 			slog.Uint64("generation", r.number),
-			slog.String("trigger", trigger),
+			slog.String("trigger", o.Trigger),
 			slog.Duration("load", loaded.Sub(begin)),
 			slog.Any("err", err))
-		return 0, err
+		return report, err
 	}
 	if !oneRequest(next) {
 		r.watch.set(next.Watch, begin)
@@ -76,11 +84,16 @@ func (r *Runtime) reload(ctx context.Context, trigger string) (number uint64, er
 
 	swapping := time.Now()
 	r.number++
-	r.root.swap(newGeneration(next, r.number))
-	r.setSockets(s.sockets)
-	r.servers = s.servers
+	g := newGeneration(next, r.number)
+	g.trigger = o.Trigger
+	r.root.swap(g)
+	r.set(s.servers, s.sockets)
 	for _, started := range s.started {
 		r.open(started)
+		if started.control {
+			r.log.Info("controlled by stackd reload, status, rollback and stop", slog.String("address", started.Address))
+			continue
+		}
 		r.log.Info("listening",
 			slog.String("server", started.Name),
 			slog.String("address", started.Address),
@@ -89,19 +102,57 @@ func (r *Runtime) reload(ctx context.Context, trigger string) (number uint64, er
 	for _, retired := range s.retired {
 		retired.cancel()
 	}
-	r.tidy(s, next.Servers)
-	r.log.Info("generation serves",
-		slog.Uint64("generation", r.number),
-		slog.String("trigger", trigger),
-		slog.Duration("load", loaded.Sub(begin)),
-		slog.Duration("swap", time.Since(swapping)),
-		slog.Int("servers_started", len(s.started)),
-		slog.Int("servers_kept", len(s.servers)-len(s.started)),
-		slog.Int("servers_ended", len(s.retired)))
+	r.tidy(s, next.all())
+	if next.Current != nil {
+		next.Current(r.number)
+	}
+	report = control.Reload{
+		Generation: r.number, Replaced: old.number, Trigger: o.Trigger, Made: next.Made,
+		Listen: swapping.Sub(loaded), Swap: time.Since(swapping), Draining: old.count(),
+		Started: addresses(s.started), Ended: addresses(s.retired),
+		Kept: addresses(slices.DeleteFunc(slices.Clone(s.servers), func(kept *server) bool { return slices.Contains(s.started, kept) })),
+	}
+	r.log.Info("generation serves", append(attributes(report), slog.Duration("load", loaded.Sub(begin)))...)
 	if old.number > 0 {
 		r.retire(old, s.retired)
 	}
-	return r.number, nil
+	return report, nil
+}
+
+// addresses are those of servers.
+func addresses(servers []*server) []string {
+	all := []string{}
+	for _, s := range servers {
+		if !s.control {
+			all = append(all, s.Address)
+		}
+	}
+	return all
+}
+
+// attributes describes a reload in a log record.
+func attributes(d control.Reload) []any {
+	all := []any{slog.Uint64("generation", d.Generation), slog.String("trigger", d.Trigger)}
+	if d.File != "" {
+		all = append(all, slog.String("file", d.File), slog.String("hash", d.Hash))
+	}
+	if d.RollbackTo > 0 {
+		all = append(all, slog.Uint64("rollback_to", d.RollbackTo))
+	}
+	return append(all,
+		slog.Any("built", some(d.Built)), slog.Int("carried_over", len(d.Carried)), slog.Any("retired", some(d.Retired)),
+		slog.Int("draining", d.Draining),
+		slog.Duration("check", d.Check), slog.Duration("build", d.Build), slog.Duration("listen", d.Listen), slog.Duration("swap", d.Swap),
+		slog.Int("servers_started", len(d.Started)), slog.Int("servers_kept", len(d.Kept)), slog.Int("servers_ended", len(d.Ended)))
+}
+
+// some names the first of these, and counts the others.
+func some(names []string) []string {
+	const most = 20
+	if len(names) <= most {
+		return names
+	}
+	return append(slices.Clone(names[:most]), fmt.Sprintf("and %d others", len(names)-most))
 }
 
 // or returns d, or the default if d is zero.
@@ -112,8 +163,8 @@ func or(d, byDefault time.Duration) time.Duration {
 	return d
 }
 
-// load calls Load, but waits for it no longer than ctx.
-func (r *Runtime) load(ctx context.Context) (Generation, error) {
+// load calls the function, but waits for it no longer than ctx.
+func (r *Runtime) load(ctx context.Context, load func(context.Context) (Generation, error)) (Generation, error) {
 	select {
 	case r.loading <- struct{}{}:
 	case <-ctx.Done():
@@ -126,7 +177,7 @@ func (r *Runtime) load(ctx context.Context) (Generation, error) {
 	results := make(chan result)
 	go func() { // whoever takes the next token waits for it
 		defer func() { <-r.loading }()
-		g, err := r.options.Load(ctx)
+		g, err := load(ctx)
 		if err == nil {
 			err = g.check()
 			if err != nil {
@@ -166,13 +217,13 @@ type stage struct {
 func (r *Runtime) prepare(ctx context.Context, next Generation) (*stage, error) {
 	s := &stage{sockets: make(map[string]*socket)}
 	for address, sock := range r.sockets {
-		if slices.ContainsFunc(next.Servers, func(n Server) bool { return n.Address == address }) {
+		if slices.ContainsFunc(next.all(), func(n Server) bool { return n.Address == address }) {
 			s.sockets[address] = sock
 		} else {
 			s.dropped = append(s.dropped, sock)
 		}
 	}
-	for _, want := range next.Servers {
+	for _, want := range next.all() {
 		i := slices.IndexFunc(r.servers, func(have *server) bool {
 			return want.ID != "" && have.ID == want.ID && have.Address == want.Address
 		})
@@ -181,6 +232,10 @@ func (r *Runtime) prepare(ctx context.Context, next Generation) (*stage, error) 
 			continue
 		}
 		fresh, err := r.bring(ctx, s, want)
+		if err != nil && want.Optional {
+			r.log.Warn("there is no control socket; stackd status and the like won't find this process", slog.Any("err", err))
+			continue
+		}
 		if err != nil {
 			for _, started := range slices.Backward(s.started) {
 				r.endServer(started)
@@ -239,11 +294,12 @@ func (r *Runtime) occupant(address string) string {
 // tidy does after the swap what may fail without harm.
 func (r *Runtime) tidy(s *stage, servers []Server) {
 	for _, sock := range s.dropped {
-		if err := sock.close(); err != nil {
-			r.log.Warn("closing a listener", slog.String("bound", sock.ln.Addr().String()), slog.Any("err", err))
-		}
+		r.closeSocket(sock)
 	}
 	for _, named := range servers {
+		if s.sockets[named.Address] == nil { // an optional one
+			continue
+		}
 		if err := s.sockets[named.Address].setMode(named.mode()); err != nil {
 			r.log.Warn("setting the mode of a socket", slog.String("address", named.Address), slog.Any("err", err))
 		}

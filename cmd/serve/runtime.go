@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/stackd/stackd/cmd/control"
 )
 
 // Options is what a Runtime needs to know.
@@ -42,6 +44,9 @@ type Runtime struct {
 
 	ran      atomic.Bool
 	requests chan request  // from Reload
+	stops    chan struct{} // from Stop
+	stopping chan struct{} // closed when the stop begins
+	drained  chan struct{} // closed when nothing is left but the control
 	hangups  chan struct{} // a SIGHUP that no reload has answered yet
 	deaths   chan error    // the first server that ended by itself
 	done     chan struct{} // closed when Run has returned
@@ -55,10 +60,13 @@ type Runtime struct {
 	loading chan struct{} // holds a token while Load runs
 
 	// Only the goroutine that reloads uses these, and stop after that has ended.
-	number  uint64
-	servers []*server // those of the current generation
+	number uint64
+
+	outlived atomic.Int64 // requests that were cut at a deadline of the stop
+	started  time.Time
 
 	mu       sync.Mutex
+	servers  []*server          // those of the current generation
 	sockets  map[string]*socket // by address
 	draining []*drain           // oldest first
 	stuck    []error            // what did not end when the process stopped
@@ -79,6 +87,10 @@ func New(o Options) *Runtime {
 		grace:    defaultGrace,
 		root:     newRoot(),
 		requests: make(chan request),
+		stops:    make(chan struct{}, 1),
+		stopping: make(chan struct{}),
+		drained:  make(chan struct{}),
+		started:  time.Now(),
 		hangups:  make(chan struct{}, 1),
 		deaths:   make(chan error, 1),
 		done:     make(chan struct{}),
@@ -119,6 +131,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 	}()
 
 	err := r.untilStop(ctx, signals, started)
+	close(r.stopping)
 	cancel(errStopping)
 	<-reloaded
 	stopped := make(chan struct{})
@@ -166,6 +179,9 @@ func (r *Runtime) untilStop(ctx context.Context, signals <-chan os.Signal, start
 			}
 			r.log.Error("stopping: a server died", slog.Any("err", err))
 			return err
+		case <-r.stops:
+			r.log.Info("stopping", slog.String("trigger", "stackd stop"))
+			return nil
 		case <-ctx.Done():
 			r.log.Info("stopping")
 			return nil
@@ -185,49 +201,87 @@ func (r *Runtime) Addresses() map[string]net.Addr {
 	return bound
 }
 
+// Order is what Reload is told.
+type Order struct {
+	// Trigger tells people who gave it.
+	Trigger string
+	// Load makes the next generation, in place of that of the Options; nil for that one.
+	Load func(ctx context.Context) (Generation, error)
+}
+
 // request is a call of Reload.
 type request struct {
+	Order
 	reply chan<- outcome
 }
 
 // outcome is what Reload returns.
 type outcome struct {
-	number uint64
+	report control.Reload
 	err    error
 }
 
-// Reload puts the next generation in place of the current one, as SIGHUP does, and returns
-// its number: the first generation is 1, and each that serves after it has the next. An
+// errStopped is what comes too late.
+var errStopped = errors.New("the process has stopped")
+
+// Reload puts the next generation in place of the current one, as SIGHUP does, and tells what it
+// did: the first generation has the number 1, and each that serves after it has the next. An
 // error says why the current one serves on. Reload waits for a reload under way, and returns
-// early only when ctx ends; a reload that it started then goes on.
-func (r *Runtime) Reload(ctx context.Context) (uint64, error) {
+// early only when ctx or the process ends; a reload that it started then goes on.
+func (r *Runtime) Reload(ctx context.Context, o Order) (control.Reload, error) {
 	reply := make(chan outcome, 1)
 	select {
-	case r.requests <- request{reply}:
+	case r.requests <- request{o, reply}:
 	case <-ctx.Done():
-		return 0, context.Cause(ctx)
+		return control.Reload{}, context.Cause(ctx)
+	case <-r.stopping:
+		return control.Reload{}, errStopping
 	case <-r.done:
-		return 0, errors.New("the process has stopped")
+		return control.Reload{}, errStopped
 	}
 	select {
-	case o := <-reply:
-		return o.number, o.err
+	case out := <-reply:
+		return out.report, out.err
 	case <-ctx.Done():
-		return 0, context.Cause(ctx)
+		return control.Reload{}, context.Cause(ctx)
+	case <-r.stopping:
+		return control.Reload{}, errStopping
 	case <-r.done:
-		return 0, errors.New("the process has stopped")
+		return control.Reload{}, errStopped
 	}
 }
 
-// setSockets replaces the sockets by these.
-func (r *Runtime) setSockets(next map[string]*socket) {
+// Stop stops, as SIGTERM does, and returns when nothing but the Control is left, or ctx ends.
+func (r *Runtime) Stop(ctx context.Context) (control.Stopped, error) {
+	select {
+	case r.stops <- struct{}{}:
+	default: // another one asked for it
+	}
+	select {
+	case <-r.drained:
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return control.Stopped{Outlived: int(r.outlived.Load())}, errors.Join(r.stuck...)
+	case <-ctx.Done():
+		return control.Stopped{}, context.Cause(ctx)
+	case <-r.done:
+		return control.Stopped{}, errStopped
+	}
+}
+
+// set replaces what the current generation has.
+func (r *Runtime) set(servers []*server, sockets map[string]*socket) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sockets = maps.Clone(next)
+	r.servers, r.sockets = servers, maps.Clone(sockets)
 }
 
 // died reports a server that ended by itself; only the first such report counts.
 func (r *Runtime) died(s *server) {
+	if s.control { // the stack serves on
+		r.log.Error("the control socket ended", slog.String("address", s.Address), slog.Any("err", s.err))
+		return
+	}
 	select {
 	case r.deaths <- fmt.Errorf("server %q on %q: %w", s.Name, s.Address, s.err):
 	default:

@@ -29,6 +29,11 @@ type Server struct {
 	// connections that l accepts have the methods of *net.TCPConn or *net.UnixConn. On Stdio, where
 	// there is only one connection, it returns nil too when Accept has given io.EOF.
 	Serve func(ctx context.Context, l net.Listener, h http.Handler) error
+	// Optional says that a generation serves without it too, if its address can't be had; the log
+	// says so. It is for Generation.Control alone.
+	Optional bool
+
+	control bool // it is a Generation's Control
 }
 
 // mode returns Mode or the default.
@@ -74,6 +79,9 @@ func (l *listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
+	}
+	if l.owner.control { // a stop waits for the connections that are tracked, and those of the control wait for the stop
+		return c, nil
 	}
 	return l.tracker.add(c, l.owner), nil
 }
@@ -152,7 +160,7 @@ func (r *Runtime) open(s *server) {
 	}
 }
 
-// endServer ends a server that has not been opened, and so has no connection.
+// endServer ends a server that has not been opened, and so has no connection, or the control.
 func (r *Runtime) endServer(s *server) {
 	s.cancel()
 	_ = s.ln.Close() // for a Serve that looks at nothing but Accept

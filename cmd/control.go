@@ -1,0 +1,300 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stackd/stackd/cmd/control"
+	"github.com/stackd/stackd/registry/inspect"
+	"github.com/stackd/stackd/stackfile"
+)
+
+const aboutSocket = `
+FILE is the stack file that the running stackd was started with, ./stack.yaml if none is
+named; its control: says where the socket is.`
+
+// controlling returns a command that speaks with a running stackd.
+func (p *program) controlling(c *cobra.Command, do func(ctx context.Context, c *control.Client) error) *cobra.Command {
+	var socket string
+	c.Long = strings.TrimSpace(c.Long) + "\n" + aboutSocket
+	c.ValidArgsFunction = yamlFiles
+	name, _, _ := strings.Cut(c.Use, " ")
+	if c.Args == nil {
+		c.Args = wants(0, 1, name+" wants one stack file")
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		file := defaultFile
+		if len(args) > 0 {
+			file = args[len(args)-1]
+		}
+		client, err := p.client(c.Context(), file, socket)
+		if err == nil {
+			err = do(c.Context(), client)
+		}
+		if refusal, ok := errors.AsType[*control.Refusal](err); ok {
+			p.refusal(refusal)
+			return &failed{}
+		}
+		if err != nil {
+			return &failed{err}
+		}
+		return nil
+	}
+	c.Flags().StringVar(&socket, "socket", "", "`PATH` of the control socket, instead of the one that FILE names")
+	return c
+}
+
+// client finds the stackd that runs a stack file.
+func (p *program) client(ctx context.Context, file, socket string) (*control.Client, error) {
+	if socket != "" {
+		return control.New(strings.TrimPrefix(socket, "unix:")), nil
+	}
+	c, problems := stackfile.ControlOf(ctx, p.registry, file)
+	switch {
+	case c.Off:
+		return nil, fmt.Errorf("%s has control: off, so what runs it can't be reached; send it SIGHUP to reload, SIGTERM to stop", file)
+	case c.Address != "":
+		_, path := c.Address.Network()
+		return control.New(path), nil
+	}
+	places := socketsOf(file)
+	for _, place := range places {
+		if _, err := os.Stat(place); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return control.New(place), nil
+		}
+	}
+	if problems != nil {
+		return nil, fmt.Errorf("no stackd that runs %s is found, and the file can't be asked where it is: %w", file, problems)
+	}
+	return nil, fmt.Errorf("no stackd runs %s: there is no socket %s", file, strings.Join(places, " or "))
+}
+
+// refusal prints why nothing was done; problems as check does.
+func (p *program) refusal(r *control.Refusal) {
+	for _, problem := range r.Problems {
+		p.err.printf("%s\n", stackfile.Problem{
+			File: problem.File, Line: problem.Line, Column: problem.Column, Text: problem.Text,
+			Severity: stackfile.Severity(problem.Severity), Rule: problem.Rule,
+		})
+		if isTerminal(p.err.Writer) {
+			p.err.printf("%s", problem.Excerpt)
+		}
+	}
+	p.err.printf("stackd: %s; generation %d serves on\n", r.Text, r.Generation)
+}
+
+func (p *program) reload() *cobra.Command {
+	var asJSON bool
+	c := p.controlling(&cobra.Command{
+		Use:   "reload [FILE]",
+		Short: "Make a running stackd take its stack file anew",
+		Long: `reload makes a running stackd take its stack file anew, as it does by itself when the file
+changes, and tells what came of it: what was built, what was carried over with its state,
+and how long each stage took. If the file has problems, they are printed as check does, the
+exit status is 1, and the old stack serves on.`,
+	}, func(ctx context.Context, c *control.Client) error {
+		r, err := c.Reload(ctx)
+		if err != nil {
+			return err
+		}
+		return p.reloaded(r, asJSON)
+	})
+	c.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
+	return c
+}
+
+func (p *program) rollback() *cobra.Command {
+	var asJSON bool
+	var to uint64
+	c := &cobra.Command{
+		Use:   "rollback [GENERATION] [FILE]",
+		Short: "Make a running stackd serve an earlier stack file again",
+		Long: `rollback makes a running stackd serve a stack file again that has served before, with all
+that it extends and includes as it was: that of a GENERATION, which status names, or
+that before the current one. stackd keeps the last ten in its memory. The files on disk stay
+as they are; when they change next, or by stackd reload, they take over again.
+Files that components read, such as certificates, are as they are now.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				if n, err := strconv.ParseUint(args[0], 10, 64); err == nil {
+					to, args = n, args[1:]
+				}
+			}
+			return wants(0, 1, "rollback wants the number of a generation and a stack file")(nil, args)
+		},
+	}
+	c = p.controlling(c, func(ctx context.Context, c *control.Client) error {
+		r, err := c.Rollback(ctx, to)
+		if err != nil {
+			return err
+		}
+		return p.reloaded(r, asJSON)
+	})
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if to > 0 {
+			args = args[1:]
+		}
+		return run(c, args)
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
+	return c
+}
+
+func (p *program) stop() *cobra.Command {
+	return p.controlling(&cobra.Command{
+		Use:   "stop [FILE]",
+		Short: "Stop a running stackd",
+		Long: `stop stops a running stackd, and returns when the requests that were under way have ended, or
+were cut at the deadline, and its addresses are free.`,
+	}, func(ctx context.Context, c *control.Client) error {
+		s, err := c.Stop(ctx)
+		if err != nil {
+			return err
+		}
+		p.out.printf("stopped")
+		if s.Outlived > 0 {
+			p.out.printf("; %s did not end in time and were cut", count(s.Outlived, "request"))
+		}
+		p.out.printf("\n")
+		return nil
+	})
+}
+
+// reloaded tells what a reload did.
+func (p *program) reloaded(r control.Reload, asJSON bool) error {
+	if asJSON {
+		return p.json(r)
+	}
+	line := func(what string, format string, args ...any) {
+		p.out.printf("%s\n", wrap(fmt.Sprintf("  %-15s", what)+inspect.Printable(fmt.Sprintf(format, args...)), 17))
+	}
+	list := func(all []string) string {
+		if len(all) == 0 {
+			return "nothing"
+		}
+		return some(timesOf(all))
+	}
+	p.out.printf("generation %d serves\n", r.Generation)
+	if r.RollbackTo > 0 {
+		line("rolled back to", "generation %d; the file on disk is not what is served", r.RollbackTo)
+	}
+	line("built", "%s", list(r.Built))
+	line("carried over", "%s", list(r.Carried))
+	line("retired", "%s", list(r.Retired))
+	if len(r.Started)+len(r.Ended) > 0 {
+		line("listening", "%s", list(append(r.Kept, r.Started...)))
+		line("servers ended", "%s", list(r.Ended))
+	}
+	if r.Draining > 0 {
+		line("draining", "%s of generation %d", count(r.Draining, "request"), r.Replaced)
+	}
+	line("took", "check %s, build %s, listen %s, swap %s", short(r.Check), short(r.Build), short(r.Listen), short(r.Swap))
+	return nil
+}
+
+// short rounds a duration to what people read.
+func short(d time.Duration) time.Duration {
+	for _, unit := range []time.Duration{time.Hour, time.Minute, time.Second, time.Millisecond, time.Microsecond} {
+		if d >= unit {
+			return d.Round(max(unit/100, time.Nanosecond)).Round(map[bool]time.Duration{true: time.Second, false: 1}[unit >= time.Minute])
+		}
+	}
+	return d
+}
+
+func (p *program) status() *cobra.Command {
+	var asJSON, watch bool
+	c := p.controlling(&cobra.Command{
+		Use:   "status [FILE]",
+		Short: "Tell what a running stackd is doing",
+		Long: `status tells what a running stackd is doing: its generations, the current one and those that
+still drain; where it listens, with how many connections; and the requests under way with
+their age, the oldest first.`,
+	}, func(ctx context.Context, c *control.Client) error {
+		for {
+			s, err := c.Status(ctx)
+			if err != nil {
+				return err
+			}
+			switch {
+			case asJSON:
+				if err := p.json(s); err != nil {
+					return err
+				}
+			case watch && isTerminal(p.out.Writer):
+				p.out.printf("\x1b[H\x1b[2J%s", statusText(s, time.Now()))
+			default:
+				p.out.printf("%s", statusText(s, time.Now()))
+			}
+			if !watch {
+				return nil
+			}
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
+	c.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
+	c.Flags().BoolVar(&watch, "watch", false, "tell it anew every second")
+	return c
+}
+
+// statusText tells a status in lines of at most 80 columns.
+func statusText(s control.Status, now time.Time) string {
+	var b strings.Builder
+	state := "serves"
+	if s.Stopping {
+		state = "is stopping"
+	}
+	line := func(format string, args ...any) {
+		b.WriteString(fit(inspect.Printable(fmt.Sprintf(format, args...)), wide) + "\n")
+	}
+	line("process %d %s, up %s", s.PID, state, short(now.Sub(s.Started)))
+	for _, g := range s.Generations {
+		state := "serves"
+		if g.Draining {
+			state = "drains"
+		}
+		line("generation %d %s %s, began %s ago (%s)", g.Number, state, count(g.Requests, "request"), short(now.Sub(g.Since)), g.Trigger)
+		if g.RollbackTo > 0 {
+			line("  rolled back to generation %d; the file on disk is not what is served", g.RollbackTo)
+		}
+		if g.Hash != "" {
+			line("  %s %.16s", g.File, g.Hash)
+		}
+	}
+	if len(s.Kept) > 1 {
+		line("can roll back to %s", strings.Trim(fmt.Sprint(s.Kept), "[]"))
+	}
+	for _, l := range s.Listeners {
+		line("%-10s %s, %s", l.Server, fit(l.Bound, 45), count(l.Connections, "connection"))
+	}
+	const most = 20
+	for _, r := range s.Requests[:min(len(s.Requests), most)] {
+		line("%8s  %3d  %-7s %-*s %s", short(r.Age), r.Generation, r.Method, wide-40, fit(inspect.Printable(r.Host+r.Path), wide-40), fit(r.Slot, 16))
+	}
+	if n := len(s.Requests) - most; n > 0 {
+		line("and %s", count(n, "other request"))
+	}
+	return b.String()
+}
+
+// fit cuts a text to so many columns.
+func fit(s string, columns int) string {
+	if utf8.RuneCountInString(s) <= columns {
+		return strings.TrimRight(s, " ")
+	}
+	return string([]rune(s)[:columns-1]) + "…"
+}

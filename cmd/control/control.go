@@ -1,0 +1,142 @@
+// Package control is how programs speak with a stackd that runs. The commands reload, status, rollback and stop
+// are made of it.
+//
+// A stackd listens on a unix socket that only its user may open, the stack file's control:, and speaks HTTP with JSON
+// there, as the types of this package have it:
+//
+//	GET  /v1/status             Status
+//	POST /v1/reload             Reload, or Refusal with status 409
+//	POST /v1/rollback?to=NUMBER Reload, or Refusal with status 409
+//	POST /v1/stop               Stopped
+//
+// So curl is a client too: curl --unix-socket .stack.yaml.sock http://stackd/v1/status. Durations are in nanoseconds.
+// Later versions may add members to the answers, and take none away.
+package control
+
+import "time"
+
+// Made tells how a generation was made.
+type Made struct {
+	// File is the stack file.
+	File string `json:"file,omitempty"`
+	// Hash is the SHA-256 of what the stack file has in it, followed by what each file that it extends, includes
+	// or mounts has. For a stack file that is alone, it is what sha256sum prints.
+	Hash string `json:"hash,omitempty"`
+	// RollbackTo is the generation whose files it was made of; 0 if these were the files on disk.
+	RollbackTo uint64 `json:"rollback_to,omitempty"`
+	// Built, Carried and Retired are the component instances that were made anew, taken over with
+	// their state, and left to close when the generation before has drained, by their place in the stack.
+	Built   []string `json:"built"`
+	Carried []string `json:"carried"`
+	Retired []string `json:"retired"`
+	// Check is how long it took to read and check the files, and Build to build what is new.
+	Check time.Duration `json:"check_ns"`
+	Build time.Duration `json:"build_ns"`
+}
+
+// Reload tells what a reload did.
+type Reload struct {
+	// Generation is the number of the one that serves now, and Replaced that of the one before; 0 for the first.
+	Generation uint64 `json:"generation"`
+	Replaced   uint64 `json:"replaced,omitempty"`
+	// Trigger is what asked for it: files that have changed, a signal or a command.
+	Trigger string `json:"trigger"`
+	Made
+	// Listen is how long it took to open new listeners and start new servers, and Swap to put the new generation in
+	// the place of the old one.
+	Listen time.Duration `json:"listen_ns"`
+	Swap   time.Duration `json:"swap_ns"`
+	// Started, Kept and Ended are the addresses of the servers that are new, that go on, and that were told to
+	// end.
+	Started []string `json:"servers_started"`
+	Kept    []string `json:"servers_kept"`
+	Ended   []string `json:"servers_ended"`
+	// Draining is how many requests the generation before still has under way.
+	Draining int `json:"draining"`
+}
+
+// Status is what a stackd is doing.
+type Status struct {
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	// Stopping says that it accepts nothing more and waits for what is under way.
+	Stopping bool `json:"stopping"`
+	// Generations are the current one, and then those that drain, the oldest first.
+	Generations []Generation `json:"generations"`
+	// Kept are the generations that a rollback can go back to, the oldest first.
+	Kept      []uint64   `json:"kept"`
+	Listeners []Listener `json:"listeners"`
+	// Requests are those under way, the oldest first; no more than MaxRequests.
+	Requests []Request `json:"requests"`
+}
+
+// MaxRequests is how many requests a Status names.
+const MaxRequests = 1000
+
+// Generation is a stack that serves, or that has served and drains.
+type Generation struct {
+	Number uint64 `json:"number"`
+	// Since is when it began to serve, and Trigger why.
+	Since   time.Time `json:"since"`
+	Trigger string    `json:"trigger"`
+	// Draining says that another has taken its place.
+	Draining   bool   `json:"draining"`
+	File       string `json:"file,omitempty"`
+	Hash       string `json:"hash,omitempty"`
+	RollbackTo uint64 `json:"rollback_to,omitempty"`
+	// Requests is how many it has under way.
+	Requests int `json:"requests"`
+}
+
+// Listener is an address that is served.
+type Listener struct {
+	// Server is the component, Address what the stack file says, and Bound what that came to.
+	Server  string `json:"server"`
+	Address string `json:"address"`
+	Bound   string `json:"bound"`
+	// Connections is how many are open, those that are idle or were taken over by WebSockets among them.
+	Connections int `json:"connections"`
+}
+
+// Request is one under way.
+type Request struct {
+	Generation uint64 `json:"generation"`
+	Method     string `json:"method"`
+	Host       string `json:"host"`
+	// Path is without the query, which may have secrets in it.
+	Path string        `json:"path"`
+	Age  time.Duration `json:"age_ns"`
+	// Slot is the last one of the stack that the request came to. It is empty for a stack in which nothing notes
+	// it; access_log does.
+	Slot string `json:"slot,omitempty"`
+}
+
+// Stopped tells how a stackd has stopped.
+type Stopped struct {
+	// Outlived is how many requests did not end before their deadline, and were cut.
+	Outlived int `json:"outlived"`
+}
+
+// Refusal is the error of a reload or rollback that changed nothing.
+type Refusal struct {
+	// Generation is the number of the one that serves on.
+	Generation uint64 `json:"generation"`
+	Text       string `json:"error"`
+	// Problems are those of the stack file, if that is why.
+	Problems []Problem `json:"problems"`
+}
+
+// Error implements error.
+func (r *Refusal) Error() string { return r.Text }
+
+// Problem is a fault of a stack file.
+type Problem struct {
+	File     string `json:"file"`
+	Line     int    `json:"line"`
+	Column   int    `json:"column"`
+	Severity string `json:"severity"`
+	Rule     string `json:"rule"`
+	Text     string `json:"text"`
+	// Excerpt is the line with a mark below the place, in two lines; it may be empty.
+	Excerpt string `json:"excerpt"`
+}

@@ -1,0 +1,56 @@
+package serve
+
+import (
+	"cmp"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/stackd/stackd/cmd/control"
+)
+
+// Status tells what is going on.
+func (r *Runtime) Status() control.Status {
+	s := control.Status{
+		PID: os.Getpid(), Started: r.started, Kept: []uint64{},
+		Generations: []control.Generation{}, Listeners: []control.Listener{}, Requests: []control.Request{},
+	}
+	select {
+	case <-r.stopping:
+		s.Stopping = true
+	default:
+	}
+	r.mu.Lock()
+	var all []*generation
+	if g := r.root.current.Load(); g.number > 0 {
+		all = append(all, g)
+	}
+	for _, d := range r.draining {
+		all = append(all, d.gen)
+	}
+	connections := r.conns.count()
+	for _, served := range r.servers {
+		if !served.control {
+			s.Listeners = append(s.Listeners, control.Listener{
+				Server: served.Name, Address: served.Address, Bound: served.ln.Addr().String(), Connections: connections[served],
+			})
+		}
+	}
+	r.mu.Unlock()
+
+	for i, g := range all {
+		inside, now := g.inside(), time.Since(g.since)
+		s.Generations = append(s.Generations, control.Generation{
+			Number: g.number, Since: g.since, Trigger: g.trigger, Draining: i > 0,
+			File: g.Made.File, Hash: g.Made.Hash, RollbackTo: g.Made.RollbackTo, Requests: len(inside),
+		})
+		for _, f := range inside {
+			s.Requests = append(s.Requests, control.Request{
+				Generation: g.number, Method: f.method, Host: f.host, Path: f.path, Age: now - f.began,
+			})
+		}
+	}
+	slices.SortStableFunc(s.Requests, func(a, b control.Request) int { return cmp.Compare(b.Age, a.Age) })
+	s.Requests = s.Requests[:min(len(s.Requests), control.MaxRequests)]
+	return s
+}
