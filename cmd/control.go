@@ -283,7 +283,7 @@ func statusText(s control.Status, now time.Time) string {
 	}
 	const most = 20
 	for _, r := range s.Requests[:min(len(s.Requests), most)] {
-		line("%8s  %3d  %-7s %-*s %s", short(r.Age), r.Generation, r.Method, wide-40, fit(inspect.Printable(r.Host+r.Path), wide-40), fit(r.Slot, 16))
+		line("%8s  %3d  %-7s %s", short(r.Age), r.Generation, r.Method, r.Host+r.Path)
 	}
 	if n := len(s.Requests) - most; n > 0 {
 		line("and %s", count(n, "other request"))

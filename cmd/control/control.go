@@ -106,9 +106,6 @@ type Request struct {
 	// Path is without the query, which may have secrets in it.
 	Path string        `json:"path"`
 	Age  time.Duration `json:"age_ns"`
-	// Slot is the last one of the stack that the request came to. It is empty for a stack in which nothing notes
-	// it; access_log does.
-	Slot string `json:"slot,omitempty"`
 }
 
 // Stopped tells how a stackd has stopped.
