@@ -125,12 +125,9 @@ func TestBytes(t *testing.T) {
 	}
 }
 
-// TestCost loads files of up to the largest size that are made to cost much.
-func TestCost(t *testing.T) {
-	if underRace {
-		t.Skip("the race detector has costs of its own; this runs without it")
-	}
-	for _, tt := range []struct{ name, content string }{
+// costly are files of up to the largest size that are made to cost much.
+func costly() []struct{ name, content string } {
+	return []struct{ name, content string }{
 		{"values by aliases", bomb(4)},
 		{"unknown keys", goodFile + repeat(180_000, "k%d: 1\n")},
 		{"unknown slots", goodFile + "urls:\n" + repeat(100_000, "  /%d: {sa: 1}\n")},
@@ -142,8 +139,22 @@ func TestCost(t *testing.T) {
 		{"overrides by aliases", goodFile + "vars: {a: &a {b: {c: {d: 1}}}}\nurls:\n" + repeat(50_000, "  /%d: {vars: *a}\n")},
 		{"large maps over large maps", goodFile + "vars:\n" + repeat(60_000, "  k%d: 1\n") + "urls:\n  /:\n    vars:\n" + repeat(60_000, "      k%d: 2\n")},
 		{"deep patterns", goodFile + "urls:\n" + repeat(17_000, "  /%d"+strings.Repeat("/a", 50)+": {}\n")},
+		{"vars in vain, above many", goodFile + "vars:\n" + repeat(1000, "  k%d: 1\n") + "urls:\n  /:\n    vars:\n" + repeat(1000, "      k%d: 1\n") + repeat(40_000, "  /%d/: {vars: {x: %[1]d}}\n")},
+		{"settings in vain, above many", "servers: [http]\nstack:\n  - use: site\n    root: www\n    headers:\n" + repeat(300, "      h%d: a\n") + "urls:\n  /:\n    site:\n      headers:\n" + repeat(300, "        h%d: a\n") + repeat(200, "  /%d/: {site: {max_size: %[1]dMB}}\n")},
+		{"guards", "servers: [http]\nstack: [{use: guard, off: true}, say]\nurls:\n" + repeat(50_000, "  POST /%d/: {guard: on}\n")},
+		{"anchors", goodFile + "vars: {x: [" + repeat(150_000, "&a%d 1, ") + "1]}\n"},
+		{"a deep list", goodFile + "vars: {x: " + strings.Repeat("[", 60) + repeat(300_000, "%d,") + strings.Repeat("]", 60) + "}\n"},
+		{"comments that allow", goodFile + repeat(40_000, "# stackd:allow override-same reason %d\n")},
 		{"overrides that cross", goodFile + "urls:\n" + repeat(400, "  h%d/: {vars: {a: 1}}\n") + repeat(490, "  /%d/: {vars: {b: 1}}\n")},
-	} {
+	}
+}
+
+// TestCost loads files of up to the largest size that are made to cost much.
+func TestCost(t *testing.T) {
+	if underRace {
+		t.Skip("the race detector has costs of its own; this runs without it")
+	}
+	for _, tt := range costly() {
 		t.Run(tt.name, func(t *testing.T) {
 			if len(tt.content) > maxFile {
 				t.Fatalf("the file has %d bytes", len(tt.content))
@@ -152,6 +163,9 @@ func TestCost(t *testing.T) {
 			plan, ps := loadText(t, tt.content)
 			live := peak() >> 20
 			runtime.KeepAlive(plan)
+			if tt.name == "vars in vain, above many" && (len(ps) == 0 || !strings.Contains(ps[0].Text, "come to more than")) {
+				t.Errorf("the problems are %v; one must say that it comes to too much", ps)
+			}
 			t.Logf("%d KiB, %d problems, %d MiB", len(tt.content)>>10, len(ps), live)
 			if live > 128 {
 				// The collector lets the heap grow to twice what is alive.

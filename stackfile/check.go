@@ -143,8 +143,13 @@ func (c *linter) warn(ctx context.Context, faulty bool) {
 	c.slotsOff()
 	c.gaps()
 	for i := range c.overrides {
-		if i%256 == 0 && ctx.Err() != nil {
-			return
+		if i%256 == 0 {
+			if ctx.Err() != nil {
+				return
+			}
+			// What was worked out for these overrides is hardly wanted for the next.
+			clear(c.memo)
+			clear(c.memoVar)
 		}
 		if !c.unreachable(i) {
 			c.same(i)
@@ -392,30 +397,59 @@ func (c *linter) gaps() {
 // same finds what an override says that would hold without it.
 func (c *linter) same(index int) {
 	o := c.overrides[index]
-	own := c.covering[index]
 	for _, i := range c.speaks[index] {
 		so := o.speaks(c.slots[i])
-		for _, leaf := range c.sameSettings(index, i, so, own) {
-			// What is the same here may make a difference where the override meets another.
-			everywhere := true
-			for _, set := range c.sets(index) {
-				everywhere = everywhere && slices.ContainsFunc(c.sameSettings(index, i, so, set), func(l sameLeaf) bool { return l.at == leaf.at })
+		seen := make(map[[2]*effect]bool)
+		c.inVain(index, func(other *override) bool { return other.speaks(so.slot) != nil }, func(set, rest []int) (same []sameLeaf, again bool) {
+			both := [2]*effect{c.of(i, rest), c.of(i, set)}
+			if seen[both] {
+				return nil, true
 			}
-			if everywhere {
-				c.found.report(ruleSame, leaf.at, []string{o.key}, "%s%s; leave it out", leaf.text, leaf.since)
-			}
-		}
+			seen[both] = true
+			return c.sameSettings(index, so, both[0], both[1]), false
+		})
 	}
 	if o.vars != nil && o.vars.form == mapping {
-		for _, leaf := range c.sameVars(index, own) {
-			everywhere := true
-			for _, set := range c.sets(index) {
-				everywhere = everywhere && slices.ContainsFunc(c.sameVars(index, set), func(l sameLeaf) bool { return l.at == leaf.at })
+		seen := make(map[*node]bool)
+		c.inVain(index, func(other *override) bool { return other.vars != nil }, func(_, rest []int) (same []sameLeaf, again bool) {
+			before := c.vars(c.plan.none.vars, rest)
+			if before == nil || seen[before] {
+				return nil, before != nil
 			}
-			if everywhere {
-				c.found.report(ruleSame, leaf.at, []string{o.key}, "%s%s; leave it out", leaf.text, leaf.since)
-			}
+			seen[before] = true
+			return sameVars(o.vars, before), false
+		})
+	}
+}
+
+// inVain reports what an override says in vain about a topic. What is in vain in its own region may make a difference
+// where it meets another override, so it must be in vain there, too. Same tells what is, under a set of
+// overrides and without this one, or that it has told the same before.
+func (c *linter) inVain(index int, about func(o *override) bool, same func(set, rest []int) (same []sameLeaf, again bool)) {
+	in := func(set []int) ([]sameLeaf, bool) {
+		rest, ok := c.without(index, set, about)
+		if !ok {
+			return nil, false
 		}
+		return same(set, rest)
+	}
+	found, _ := in(c.covering[index])
+	for _, set := range c.sets(index) {
+		if len(found) == 0 {
+			return
+		}
+		there, again := in(set)
+		if again {
+			continue
+		}
+		kept := make(map[pos]bool, len(there))
+		for _, l := range there {
+			kept[l.at] = true
+		}
+		found = slices.DeleteFunc(found, func(l sameLeaf) bool { return !kept[l.at] })
+	}
+	for _, l := range found {
+		c.found.report(ruleSame, l.at, []string{c.overrides[index].key}, "%s%s; leave it out", l.text, l.since)
 	}
 }
 
@@ -454,13 +488,8 @@ func (c *linter) without(index int, set []int, about func(o *override) bool) (re
 	return rest, true
 }
 
-// sameSettings returns what an override says to slot i in vain, where the overrides of a set apply.
-func (c *linter) sameSettings(index, i int, so *slotOverride, set []int) []sameLeaf {
-	rest, ok := c.without(index, set, func(o *override) bool { return o.speaks(so.slot) != nil })
-	if !ok {
-		return nil
-	}
-	before, after := c.of(i, rest), c.of(i, set)
+// sameSettings returns what an override says to a slot in vain, which is after under the override, and before without.
+func (c *linter) sameSettings(index int, so *slotOverride, before, after *effect) []sameLeaf {
 	var found []sameLeaf
 	if so.off != nil && before.off == after.off {
 		state := map[bool]string{true: "off", false: "on"}[before.off]
@@ -544,17 +573,14 @@ func (s *samer) refs(p *planned, path string) string {
 	return strings.Join(keys, "\n")
 }
 
-// sameVars returns the vars that an override sets in vain.
-func (c *linter) sameVars(index int, set []int) []sameLeaf {
-	rest, ok := c.without(index, set, func(o *override) bool { return o.vars != nil })
-	if !ok {
-		return nil
-	}
+// sameVars returns the vars that are before already.
+func sameVars(vars, before *node) []sameLeaf {
 	var found []sameLeaf
 	var walk func(n, before *node, path string)
 	walk = func(n, before *node, path string) {
+		was := before.getter()
 		for _, p := range n.pairs {
-			was := before.get(p.key)
+			was := was(p.key)
 			switch {
 			case was == nil:
 			case p.value.form == mapping && was.form == mapping:
@@ -564,8 +590,6 @@ func (c *linter) sameVars(index int, set []int) []sameLeaf {
 			}
 		}
 	}
-	if before := c.vars(c.plan.none.vars, rest); before != nil {
-		walk(c.overrides[index].vars, before, "vars")
-	}
+	walk(vars, before, "vars")
 	return found
 }

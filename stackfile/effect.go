@@ -57,7 +57,13 @@ type effects struct {
 	covering [][]int
 	key      []byte
 	touched  []bool
+	// laid counts what vars and settings come to where overrides are laid over them.
+	laid int
 }
+
+// maxLaid is how many vars and settings there may be for all sets of overrides together, without defaults:
+// what each set comes to is kept.
+const maxLaid = 300_000
 
 // topics are things that an override can be about, a bit for each slot and one for the vars.
 type topics [maxEntries/64 + 1]uint64
@@ -121,6 +127,7 @@ func (e *effects) vars(vars *node, set []int) *node {
 		vars = mergeFree(vars, e.overrides[o].vars)
 	}
 	e.memoVar[string(e.key)] = vars
+	e.laid += vars.count(maxLaid)
 	return vars
 }
 
@@ -145,6 +152,7 @@ func (e *effects) make(s *slot, set []int) *effect {
 			settings = e.lay(settings, so.node, f.def)
 		}
 	}
+	e.laid += settings.count(maxLaid)
 	// A slot that is off is checked like any other: it may be switched on tomorrow.
 	f.checked = e.decoder.plan(s.name, f.def, settings, f.at, where, entryKeys()...)
 	if f.off || f.checked == nil {
@@ -229,6 +237,10 @@ func (e *effects) routes(ctx context.Context, plan *Plan, vars *node) {
 		}
 		if e.conflicts(area) {
 			continue // what it comes to is open
+		}
+		if e.laid > maxLaid {
+			e.problems.add(e.overrides[0].at, nil, "urls: the overrides come to more than %d settings and vars, those that they are laid over counted in for each; they must come to fewer", maxLaid)
+			return
 		}
 		plan.routes[i] = e.route(area.set, vars, area.pattern.example)
 	}

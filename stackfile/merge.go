@@ -56,8 +56,6 @@ func (m merger) maps(base, over *node, typeOf func(key string) *registry.Type) *
 
 // byKey lays over on base, both maps. Lay merges the values of a key that both have.
 func byKey(base, over *node, lay func(base, over pair) *node) *node {
-	// Most maps are small: looking through them costs less than an index.
-	const few = 16
 	var index map[string]int
 	if len(base.pairs) > few {
 		index = make(map[string]int, len(base.pairs))

@@ -155,6 +155,40 @@ func (n *node) get(key string) *node {
 	return nil
 }
 
+// few is how many pairs are looked through faster than they are indexed.
+const few = 16
+
+// getter returns get, for somebody who asks it for many keys.
+func (n *node) getter() func(key string) *node {
+	if len(n.pairs) <= few {
+		return n.get
+	}
+	index := make(map[string]*node, len(n.pairs))
+	for _, p := range n.pairs {
+		index[p.key] = p.value
+	}
+	return func(key string) *node { return index[key] }
+}
+
+// count returns how many values there are in n, or a number greater than most.
+func (n *node) count(most int) int {
+	if n == nil {
+		return 0
+	}
+	sum := 1
+	for _, p := range n.pairs {
+		if sum <= most {
+			sum += p.value.count(most - sum)
+		}
+	}
+	for _, item := range n.items {
+		if sum <= most {
+			sum += item.count(most - sum)
+		}
+	}
+	return sum
+}
+
 // isNull reports whether n was written as null, which restores a default.
 func (n *node) isNull() bool { return n.form == scalar && n.tag == "!!null" }
 
