@@ -3,6 +3,7 @@ package stackfile
 import (
 	"context"
 	"encoding/binary"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -53,6 +54,8 @@ type effects struct {
 	topics []topics
 	// leaves are what each override sets, once somebody asked.
 	leaves map[int][]leaf
+	// sorted are the same by path.
+	sorted map[int][]leaf
 	// covering are, for each override, those that apply wherever it does, and itself.
 	covering [][]int
 	key      []byte
@@ -61,9 +64,12 @@ type effects struct {
 	laid int
 }
 
-// maxLaid is how many vars and settings there may be for all sets of overrides together, without defaults:
-// what each set comes to is kept.
-const maxLaid = 300_000
+// maxLaid is how many vars there may be for all sets of overrides together, since what each set comes to is
+// kept. A setting, decoded, takes as much memory as some vars do; defaults don't count.
+const (
+	maxLaid     = 1 << 20
+	varsSetting = 4
+)
 
 // topics are things that an override can be about, a bit for each slot and one for the vars.
 type topics [maxEntries/64 + 1]uint64
@@ -152,7 +158,7 @@ func (e *effects) make(s *slot, set []int) *effect {
 			settings = e.lay(settings, so.node, f.def)
 		}
 	}
-	e.laid += settings.count(maxLaid)
+	e.laid += varsSetting * settings.count(maxLaid)
 	// A slot that is off is checked like any other: it may be switched on tomorrow.
 	f.checked = e.decoder.plan(s.name, f.def, settings, f.at, where, entryKeys()...)
 	if f.off || f.checked == nil {
@@ -239,7 +245,7 @@ func (e *effects) routes(ctx context.Context, plan *Plan, vars *node) {
 			continue // what it comes to is open
 		}
 		if e.laid > maxLaid {
-			e.problems.add(e.overrides[0].at, nil, "urls: the overrides come to more than %d settings and vars, those that they are laid over counted in for each; they must come to fewer", maxLaid)
+			e.problems.add(e.overrides[0].at, nil, "urls: the overrides come to more than %d vars or %d settings, those that they are laid over counted in for each; they must come to fewer", maxLaid, maxLaid/varsSetting)
 			return
 		}
 		plan.routes[i] = e.route(area.set, vars, area.pattern.example)
@@ -391,8 +397,9 @@ func (e *effects) conflicts(area region) (found bool) {
 
 // conflict finds what overrides a and b set differently.
 func (e *effects) conflict(area region, a, b int) (found bool) {
+	of := e.byPath(a)
 	for _, second := range e.leavesOf(b) {
-		for _, first := range e.leavesOf(a) {
+		for first := range related(of, second.path) {
 			if !first.against(second) || e.settled(area, a, b, first, second) {
 				continue
 			}
@@ -417,16 +424,70 @@ func (e *effects) settled(area region, a, b int, first, second leaf) bool {
 		if !overA && !overB {
 			continue
 		}
-		for _, l := range e.leavesOf(c) {
-			switch {
-			case overA && !l.chooses && l.governs(first), overB && !l.chooses && l.governs(second):
+		of := e.byPath(c)
+		for l := range over(of, first.path) {
+			if overA && (!l.chooses || overB && l.path == first.path && l.path == second.path) {
 				return true // what one of them says comes to nothing; c is held against the other
-			case overA && overB && l.path == first.path && l.path == second.path:
+			}
+		}
+		for l := range over(of, second.path) {
+			if overB && !l.chooses {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// byPath returns what an override sets, sorted by path.
+func (e *effects) byPath(o int) []leaf {
+	sorted, ok := e.sorted[o]
+	if !ok {
+		sorted = slices.Clone(e.leavesOf(o))
+		slices.SortStableFunc(sorted, func(l, m leaf) int { return strings.Compare(l.path, m.path) })
+		e.sorted[o] = sorted
+	}
+	return sorted
+}
+
+// related yields those leaves that stand at a path, on the way to it, or below it.
+func related(sorted []leaf, path string) iter.Seq[leaf] {
+	return func(yield func(leaf) bool) {
+		for l := range over(sorted, path) {
+			if !yield(l) {
+				return
+			}
+		}
+		for _, l := range sorted[firstAt(sorted, path+"\x00"):] {
+			if !strings.HasPrefix(l.path, path+"\x00") || !yield(l) {
+				return
+			}
+		}
+	}
+}
+
+// over yields those leaves that stand at a path or on the way to it.
+func over(sorted []leaf, path string) iter.Seq[leaf] {
+	return func(yield func(leaf) bool) {
+		for at := 1; at <= len(path); at++ {
+			if at < len(path) && path[at] != 0 {
+				continue
+			}
+			for _, l := range sorted[firstAt(sorted, path[:at]):] {
+				if l.path != path[:at] {
+					break
+				}
+				if !yield(l) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func firstAt(sorted []leaf, path string) int {
+	i, _ := slices.BinarySearchFunc(sorted, path, func(l leaf, path string) int { return strings.Compare(l.path, path) })
+	return i
 }
 
 // leaf is one thing that an override sets.

@@ -181,7 +181,7 @@ func (l *loader) lay(ctx context.Context, plan *Plan, top *node) bool {
 	if len(l.slots) == 0 || ctx.Err() != nil {
 		return false
 	}
-	e := &effects{loader: l, memo: make(map[string]*effect), memoVar: make(map[string]*node), leaves: make(map[int][]leaf), decoder: &decoder{
+	e := &effects{loader: l, memo: make(map[string]*effect), memoVar: make(map[string]*node), leaves: make(map[int][]leaf), sorted: make(map[int][]leaf), decoder: &decoder{
 		registry: l.registry, problems: l.problems, dir: l.source.dir, slots: l.slotWith, within: l.within,
 		mounted: func(n *node, within string) *Plan { return l.mounted(ctx, n, within) },
 	}}
