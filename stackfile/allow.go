@@ -36,6 +36,7 @@ func (s *source) quotes(y *yaml.Node) {
 // allowances returns those of a file. One without a reason is a problem.
 func (s *source) allowances(ps *problems) []*allowance {
 	var found []*allowance
+	next := 0 // the line after the comments that were looked through last
 	for i, line := range s.lines {
 		before, after, ok := strings.Cut(line, allowMark)
 		head := strings.TrimRight(before, " \t")
@@ -55,7 +56,10 @@ func (s *source) allowances(ps *problems) []*allowance {
 			continue
 		}
 		if strings.TrimSpace(code) == "" {
-			a.line = s.nextCode(i + 1)
+			if next <= i+1 {
+				next = s.nextCode(i + 1)
+			}
+			a.line = next
 		}
 		found = append(found, a)
 	}

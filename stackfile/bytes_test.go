@@ -1,6 +1,7 @@
 package stackfile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // loadText loads a stack file of that content, without environment variables.
@@ -143,6 +145,8 @@ func costly() []struct{ name, content string } {
 		{"settings in vain, above many", "servers: [http]\nstack:\n  - use: site\n    root: www\n    headers:\n" + repeat(300, "      h%d: a\n") + "urls:\n  /:\n    site:\n      headers:\n" + repeat(300, "        h%d: a\n") + repeat(200, "  /%d/: {site: {max_size: 1%[1]dMB}}\n")},
 		{"maps that cross", goodFile + "urls:\n  \"/{x}/a\":\n    vars:\n" + repeat(60_000, "      k%d: 1\n") + "  \"/b/{x}\":\n    vars:\n" + repeat(60_000, "      l%d: 2\n")},
 		{"maps in conflict", goodFile + "urls:\n  \"/{x}/a\":\n    vars:\n" + repeat(60_000, "      k%d: 1\n") + "  \"/b/{x}\":\n    vars:\n" + repeat(60_000, "      k%d: 2\n")},
+		{"references", "servers: [http]\nstack:\n  - use: site\n    root: www\n    factories:\n" + repeat(30_000, "      .%d: tag\n") + "urls:\n  /:\n    site:\n      factories:\n" + repeat(30_000, "        .%d: tag\n")},
+		{"entries that switch", "servers: [http]\nstack:\n" + repeat(maxEntries-1, "  - {use: tag, as: t%d, off: true}\n") + "  - say\nurls:\n" + repeat(400, "  /%d/: {"+strings.TrimSuffix(repeat(maxEntries-1, "t%d: on, "), ", ")+"}\n")},
 		{"guards", "servers: [http]\nstack: [{use: guard, off: true}, say]\nurls:\n" + repeat(50_000, "  POST /%d/: {guard: on}\n")},
 		{"anchors", goodFile + "vars: {x: [" + repeat(150_000, "&a%d 1, ") + "1]}\n"},
 		{"a deep list", goodFile + "vars: {x: " + strings.Repeat("[", 60) + repeat(300_000, "%d,") + strings.Repeat("]", 60) + "}\n"},
@@ -165,6 +169,14 @@ func TestCost(t *testing.T) {
 			plan, ps := loadText(t, tt.content)
 			live := peak() >> 20
 			runtime.KeepAlive(plan)
+			// What looks for warnings must not take minutes either.
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			file := filepath.Join(t.TempDir(), "stack.yaml")
+			write(t, file, tt.content)
+			if _, err := Check(ctx, testRegistry(t), file, Options{Env: func(string) (string, bool) { return "", false }}, false); err != nil {
+				t.Error(err)
+			}
 			if tt.name == "vars in vain, above many" && (len(ps) == 0 || !strings.Contains(ps[0].Text, "come to more than")) {
 				t.Errorf("the problems are %v; one must say that it comes to too much", ps)
 			}

@@ -498,16 +498,18 @@ func (c *linter) sameSettings(index int, so *slotOverride, before, after *effect
 	if so.node == nil || before.def != after.def || before.checked == nil || after.checked == nil || c.addressed(so.slot, index) != after.def {
 		return found
 	}
-	l := samer{before: before.checked, after: after.checked, slot: so.slot.name}
+	l := samer{before: before.checked, refsBefore: referring(before.checked), refsAfter: referring(after.checked), slot: so.slot.name}
 	l.fields(before.def.Settings, so.node, reflect.ValueOf(before.checked.cfg).Elem(), reflect.ValueOf(after.checked.cfg).Elem(), "")
 	return append(found, l.found...)
 }
 
 // samer finds the settings in an override that change nothing.
 type samer struct {
-	before, after *planned
-	slot          string
-	found         []sameLeaf
+	before *planned
+	// refsBefore and refsAfter are what the two refer to.
+	refsBefore, refsAfter []referred
+	slot                  string
+	found                 []sameLeaf
 }
 
 func (s *samer) fields(t *registry.Type, n *node, before, after reflect.Value, path string) {
@@ -535,7 +537,7 @@ func (s *samer) value(t *registry.Type, p pair, before, after reflect.Value, pat
 	same := reflect.DeepEqual(before.Interface(), after.Interface())
 	shown := t.Format(after)
 	if same && hasRef(t) {
-		same = s.refs(s.before, path) == s.refs(s.after, path) // what they refer to has settings of its own
+		same = refersTo(s.refsBefore, path) == refersTo(s.refsAfter, path) // what they refer to has settings of its own
 	}
 	if !same {
 		return
@@ -557,17 +559,36 @@ func hasRef(t *registry.Type) bool {
 	return t.Form == registry.FormRef || t.Form == registry.FormStack || t.Form == registry.FormStruct && slices.ContainsFunc(t.Fields, func(f registry.Field) bool { return hasRef(f.Type) })
 }
 
-// refs returns the identities of what a setting refers to.
-func (s *samer) refs(p *planned, path string) string {
-	var keys []string
+// referred is something that a setting refers to.
+type referred struct {
+	at  string        // the setting's path
+	key func() string // what tells it apart
+}
+
+// referring returns what an instance refers to, by the paths of its settings.
+func referring(p *planned) []referred {
+	var all []referred
 	for _, ref := range p.refs {
-		if at := strings.TrimPrefix(ref.path, p.path+"."); at == path || strings.HasPrefix(at, path+"[") || strings.HasPrefix(at, path+".") {
-			keys = append(keys, ref.identity())
-		}
+		all = append(all, referred{strings.TrimPrefix(ref.path, p.path+"."), ref.identity})
 	}
 	for _, m := range p.mounts {
-		if m.path == path || strings.HasPrefix(m.path, path+"[") || strings.HasPrefix(m.path, path+".") {
-			keys = append(keys, m.plan.sum)
+		all = append(all, referred{m.path, func() string { return m.plan.sum }})
+	}
+	slices.SortFunc(all, func(a, b referred) int { return strings.Compare(a.at, b.at) })
+	return all
+}
+
+// refersTo returns what tells apart what the setting at a path refers to.
+func refersTo(sorted []referred, path string) string {
+	var keys []string
+	i, _ := slices.BinarySearchFunc(sorted, path, func(r referred, path string) int { return strings.Compare(r.at, path) })
+	for _, r := range sorted[i:] {
+		below, ok := strings.CutPrefix(r.at, path)
+		if !ok {
+			break
+		}
+		if below == "" || below[0] == '[' || below[0] == '.' {
+			keys = append(keys, r.key())
 		}
 	}
 	return strings.Join(keys, "\n")
