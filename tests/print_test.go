@@ -17,6 +17,9 @@ func TestPrintedStacks(t *testing.T) {
 	}
 	for _, file := range files {
 		name := filepath.Base(file)
+		if strings.HasSuffix(name, ".test.yaml") {
+			continue // what goes beside a stack file
+		}
 		t.Run(name, func(t *testing.T) {
 			text := stackd(t, dir, "print", name)
 			if err := os.WriteFile(filepath.Join(dir, "printed-"+name), []byte(text), 0o600); err != nil {

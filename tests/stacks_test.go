@@ -55,6 +55,9 @@ func TestStacks(t *testing.T) {
 			if out, err := exec.Command(built(t), "check", file).CombinedOutput(); err != nil {
 				t.Fatalf("check: %v\n%s", err, out)
 			}
+			if out, err := exec.Command(built(t), "fmt", "-d", file, strings.TrimSuffix(file, ".yaml")+".test.yaml").CombinedOutput(); err != nil {
+				t.Errorf("fmt: %v\n%s", err, out)
+			}
 			stacks := copyStacks(t)
 			if out, err := exec.Command(built(t), "test", filepath.Join(stacks, name)).CombinedOutput(); err != nil {
 				t.Errorf("test: %v\n%s", err, out)
