@@ -37,6 +37,7 @@ rule:ID has the reasons. A comment allows a warning on its line, or on the next:
 
 A FILE may be a folder, whose stack files are checked: those *.yaml and *.yml in it that
 have servers:, stack: or extends: as a key of their own. It may be - for the standard input.
+One that ends in .test.yaml has the tests of the stack file beside it.
 
 The exit status is 0 when all files are good, 1 when one has a problem, and 2
 when the command line can't be understood.`,
@@ -64,11 +65,20 @@ when the command line can't be understood.`,
 						return &failed{fmt.Errorf("the standard input can't be read: %w", err)}
 					}
 				}
+				shown := name
+				stack, tests := strings.CutSuffix(file, ".test.yaml")
+				if tests { // it is about the slots of the stack file beside it
+					name, options.Tests = stack+".yaml", true
+				}
 				found, err := stackfile.Check(c.Context(), p.registry, name, options, environment)
 				if err != nil {
 					return &failed{err}
 				}
-				r.add(name, found)
+				if tests {
+					_, missing := os.Stat(name)
+					found = slices.DeleteFunc(found, func(problem stackfile.Problem) bool { return missing == nil && problem.File != file })
+				}
+				r.add(shown, found)
 			}
 			if err := r.write(p.out, format, strict); err != nil {
 				return &failed{err}
