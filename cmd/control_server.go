@@ -69,7 +69,7 @@ func (l *loader) controlled(ctx context.Context, c stackfile.Control) (*serve.Se
 			return nil, nil
 		}
 	}
-	return &serve.Server{Name: "control", Address: "unix:" + path, Mode: 0o600, ID: "control", Optional: c.Address == "", Serve: l.control}, nil
+	return &serve.Server{Name: "control", Slot: "control", Address: "unix:" + path, Mode: 0o600, ID: "control", Optional: c.Address == "", Serve: l.control}, nil
 }
 
 // control serves the commands. It has the time of a reload to end.

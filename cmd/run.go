@@ -144,7 +144,7 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 		if address == "" { // it has no setting for that
 			address, once = serve.Stdio, true
 		}
-		g.Servers = append(g.Servers, serve.Server{Name: s.Name, Address: address, Mode: s.Mode, ID: s.ID, Serve: s.Serve})
+		g.Servers = append(g.Servers, serve.Server{Name: s.Name, Slot: s.Slot, Address: address, Mode: s.Mode, ID: s.ID, Serve: s.Serve})
 	}
 	if !once {
 		if g.Control, err = l.controlled(ctx, plan.Control()); err != nil {

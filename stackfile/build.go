@@ -35,8 +35,8 @@ type Stack struct {
 
 // Server is a built server.
 type Server struct {
-	// Name is the component's name.
-	Name string
+	// Name is the component's name, and Slot that of its entry.
+	Name, Slot string
 	// Address is where it listens, and Mode the permissions of a unix socket.
 	Address registry.Address
 	Mode    fs.FileMode
@@ -254,7 +254,7 @@ func (b *builder) build(ctx context.Context) error {
 		bits, _ := strconv.ParseUint(mode, 8, 32)
 		for _, address := range addresses {
 			b.stack.Servers = append(b.stack.Servers, Server{
-				Name: server.def.Name, Address: address, Mode: fs.FileMode(bits), ID: fmt.Sprintf("%s %d", server.identity(), b.built[server].number),
+				Name: server.def.Name, Slot: server.path, Address: address, Mode: fs.FileMode(bits), ID: fmt.Sprintf("%s %d", server.identity(), b.built[server].number),
 				Serve: b.built[server].built.Product.(registry.ServeFunc),
 			})
 		}

@@ -17,6 +17,10 @@
 // A unix socket is created closed to everybody and opened to its mode. A socket file that
 // nobody answers is replaced; one that answers is an error; what is no socket is left alone.
 //
+// A socket may be handed in by another process ([Options.Inherit]): by a supervisor, or by the stackd that this one
+// takes the place of. Then none is opened. The file of such a unix socket is removed only if it was handed over with
+// the socket.
+//
 // Connections are tracked, so that a stop can cut those that are left at its deadline. They
 // keep the methods of the concrete type, and with these sendfile.
 //

@@ -263,7 +263,7 @@ func (r *Runtime) bring(ctx context.Context, s *stage, want Server) (*server, er
 	sock := s.sockets[want.Address]
 	if sock == nil {
 		var err error
-		sock, err = openSocket(ctx, want.Address, want.mode())
+		sock, err = r.listen(ctx, want)
 		if errors.Is(err, syscall.EADDRINUSE) {
 			err = fmt.Errorf("%w%s", err, r.occupant(want.Address))
 		}

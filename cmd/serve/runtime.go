@@ -26,6 +26,9 @@ type Options struct {
 	Load func(ctx context.Context) (Generation, error)
 	// Logger is told of each reload, of each generation that was closed, and of trouble.
 	Logger *slog.Logger
+	// Inherit is asked for the socket of a server before one is opened: another process may have opened it already. It
+	// is asked again if a later generation listens there anew. It may be nil.
+	Inherit func(ctx context.Context, s Server) (Inherited, error)
 	// Signals delivers SIGHUP, SIGINT and SIGTERM. If it is nil, those sent to the process are
 	// taken while Run runs.
 	Signals <-chan os.Signal

@@ -15,6 +15,8 @@ import (
 type Server struct {
 	// Name tells the operator in messages which server it is.
 	Name string
+	// Slot is what the server is called in the stack file, by which a socket may be handed in for it.
+	Slot string
 	// Address is where it listens: "host:port", where port 0 lets the system choose,
 	// "unix:" and the path of a socket, or [Stdio].
 	Address string

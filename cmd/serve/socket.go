@@ -20,6 +20,9 @@ type socket struct {
 	path string      // of a unix socket, or ""
 	mode fs.FileMode // of path
 	made fs.FileInfo // of path, as it was when it was made
+
+	inherited bool        // another process has opened it
+	ours      func() bool // of an inherited one: whether the file at path is to be removed
 }
 
 // defaultMode lets the group connect, which is how a front server on the same machine does.
@@ -168,11 +171,11 @@ func (s *socket) duplicate() (net.Listener, error) {
 	return net.FileListener(f)
 }
 
-// close ends the socket when its last duplicate is closed too, and removes its file, unless
-// somebody has put another there.
+// close ends the socket when its last duplicate is closed too, and removes its file, unless that is
+// another process's or somebody has put another there.
 func (s *socket) close() error {
 	var removed error
-	if s.path != "" {
+	if s.path != "" && (!s.inherited || s.ours()) {
 		if info, err := os.Lstat(s.path); err == nil && os.SameFile(info, s.made) {
 			removed = os.Remove(s.path)
 		}
