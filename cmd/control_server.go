@@ -111,7 +111,10 @@ func (l *loader) control(ctx context.Context, ln net.Listener, _ http.Handler) e
 	go func() { served <- srv.Serve(ln) }()
 	select {
 	case err := <-served:
-		return err
+		if ctx.Err() == nil {
+			return err
+		}
+		served <- err
 	case <-ctx.Done():
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
@@ -120,7 +123,8 @@ func (l *loader) control(ctx context.Context, ln net.Listener, _ http.Handler) e
 	if errors.Is(err, context.DeadlineExceeded) { // such as a client that doesn't read
 		err = srv.Close()
 	}
-	if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
+	// Who ends it closes the listener, too.
+	if ended := <-served; !errors.Is(ended, http.ErrServerClosed) && !errors.Is(ended, net.ErrClosed) {
 		err = errors.Join(err, ended)
 	}
 	return err

@@ -269,6 +269,9 @@ func (s *server) stop() {
 		s.t.Errorf("stackd did not end within %s of SIGTERM:\n%s", patience, s.log())
 	}
 	s.exited <- nil
+	if log := s.log(); strings.Contains(log, "ended with an error") {
+		s.t.Errorf("a server of stackd's did not end well:\n%s", log)
+	}
 }
 
 // answer is a response whose body was read.
