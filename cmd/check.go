@@ -45,7 +45,7 @@ when the command line can't be understood.`,
 		ValidArgsFunction: yamlFiles,
 		Args:              wants(1, -1, "check wants at least one stack file, such as stackd check stack.yaml"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if processes < 1 {
+			if c.Flags().Changed("processes") && processes < 1 {
 				return fmt.Errorf("--processes is %d; it must be at least 1", processes)
 			}
 			if !slices.Contains(formats(), format) {
@@ -89,7 +89,7 @@ when the command line can't be understood.`,
 			return nil
 		},
 	}
-	c.Flags().IntVar(&processes, "processes", 1, "how many processes will run the stack, here or behind one balancer")
+	c.Flags().IntVar(&processes, "processes", 0, "how many processes will run the stack, here or behind one balancer, whatever the file says")
 	c.Flags().BoolVar(&strict, "deny-warnings", false, "let warnings count as problems")
 	c.Flags().BoolVar(&environment, "environment", false, "look at this machine, too: folders, addresses, upstreams, who may read secrets")
 	c.Flags().StringVar(&format, "format", format, "how to say it: "+strings.Join(formats(), ", "))

@@ -126,7 +126,7 @@ func (b *builder) mounted() object {
 	properties := object{}
 	for _, k := range keys {
 		switch k.name {
-		case "servers", "deadlines", "control", "tests":
+		case "servers", "processes", "deadlines", "control", "tests":
 		case "stack":
 			properties = append(properties, member{k.name, append(k.value.(object), member{"items", ref(defSlot)})})
 		default:
@@ -146,6 +146,14 @@ func (b *builder) keys() object {
 	schemas := map[string]object{
 		"servers":   {{"type", "array"}, {"minItems", 1}, {"items", ref(defServer)}},
 		"deadlines": b.structure(registry.Describe[stackfile.Deadlines](), deadlineRows(), ""),
+		"processes": {
+			{"anyOf", []any{
+				object{{"type", "null"}},
+				object{{"type", "integer"}, {"minimum", 1}, {"maximum", 1024}},
+				object{{"const", "auto"}},
+				ref(defExpansion),
+			}},
+		},
 		"control": {
 			{"anyOf", []any{
 				object{{"type", "null"}},

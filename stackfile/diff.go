@@ -14,7 +14,7 @@ import (
 
 // Difference is what changes when one stack file takes the place of another.
 type Difference struct {
-	// Settings are what changes for no URL in particular: servers, deadlines and control.
+	// Settings are what changes for no URL in particular: servers, processes, deadlines and control.
 	Settings []Delta `json:"settings"`
 	// Sections are what changes for URLs.
 	Sections []Section `json:"urls"`
@@ -175,7 +175,7 @@ func facts(p *planned, prefix, dir string) []fact {
 
 func (p *Plan) dir() string { return p.layers.source.dir }
 
-// settings compares servers, deadlines and control.
+// settings compares servers, processes, deadlines and control.
 func (c *comparison) settings() []Delta {
 	deltas := []Delta{}
 	left := slices.Clone(c.next.servers)
@@ -199,6 +199,9 @@ func (c *comparison) settings() []Delta {
 	}
 	for _, n := range left {
 		deltas = append(deltas, Delta{Name: "server " + c.next.serverName(n), New: &Side{Value: n.def.Name, Origin: n.at.String()}})
+	}
+	if was, is := c.old.processes.String(), c.next.processes.String(); was != is {
+		deltas = append(deltas, Delta{"processes", some(was), some(is)})
 	}
 	before, after := reflect.ValueOf(c.old.deadlines), reflect.ValueOf(c.next.deadlines)
 	for _, f := range registry.Describe[Deadlines]().Fields {

@@ -679,26 +679,3 @@ func (l *loader) calls(plan *Plan) {
 		})
 	}
 }
-
-// processes checks that nothing keeps its state in one process when several shall run.
-func (l *loader) processes(plan *Plan) {
-	if l.options.Processes < 2 {
-		return
-	}
-	plan.instances(func(p *planned, _ *effect) {
-		if p.def.Traits(p.cfg).Processes != registry.SingleProcess {
-			return
-		}
-		var others []string
-		for _, d := range l.registry.All() {
-			if d.Kind == p.def.Kind && d.Kind != registry.KindMiddleware && d.Kind != registry.KindApp && d.Traits(d.Default()).Processes == registry.ProcessSafe {
-				others = append(others, d.Name)
-			}
-		}
-		hint := ""
-		if len(others) > 0 {
-			hint = "; use " + oneOf(others)
-		}
-		l.problems.report(ruleSingleProcess, p.at, []string{p.where, p.path}, "%s %q keeps its state in one process, but %d are asked for%s", p.def.Kind, p.def.Name, l.options.Processes, hint)
-	})
-}

@@ -16,7 +16,7 @@ import (
 // Options are what a load depends on beside the file. The zero value is right for a server.
 type Options struct {
 	// Processes is how many processes shall run the stack at the same time, on this machine
-	// or behind the same balancer; 0 means one. Components that keep state in their process
+	// or behind the same balancer; 0 means as many as the file says. Components that keep state in their process
 	// are a problem for more than one.
 	Processes int
 	// Env looks up environment variables; nil means those of this process.
@@ -53,7 +53,7 @@ func DefaultDeadlines() Deadlines {
 
 // Keys are the keys of a stack file, in the order in which they are usually written.
 func Keys() []string {
-	return []string{"extends", "include", "servers", "deadlines", "control", "vars", "stack", "urls", "tests"}
+	return []string{"extends", "include", "servers", "processes", "deadlines", "control", "vars", "stack", "urls", "tests"}
 }
 
 // Load reads and checks the stack file at path, which names components of reg. It
@@ -161,10 +161,11 @@ func (l *loader) load(ctx context.Context, top *node) *Plan {
 	plan := &Plan{name: l.source.name, deadlines: DefaultDeadlines(), files: l.files.disk.now}
 	l.deadlines(top.get("deadlines"), &plan.deadlines)
 	plan.control = l.control(top.get("control"))
+	plan.processes = l.processes(top.get("processes"))
 	plan.servers = l.servers(ctx, top)
 	if l.lay(ctx, plan, top) {
 		l.calls(plan)
-		l.processes(plan)
+		l.shared(plan)
 	}
 	plan.tests = l.tests(top.get("tests"))
 	if l.options.Tests {

@@ -20,6 +20,7 @@ type Plan struct {
 	sum       string
 	deadlines Deadlines
 	control   Control
+	processes Processes
 	files     *Files
 	servers   []*planned
 	tests     []Case

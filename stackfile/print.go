@@ -33,6 +33,7 @@ func (p *Plan) Print() ([]byte, error) {
 	if len(p.servers) > 0 {
 		put(top, "servers", servers)
 	}
+	put(top, "processes", w.processes(p.processes))
 	put(top, "deadlines", w.deadlines(p.deadlines))
 	put(top, "control", w.control(p.control))
 	if vars := p.none.vars; vars != nil && vars.form == mapping && len(vars.pairs) > 0 {
@@ -264,6 +265,14 @@ func (w *printer) control(c Control) *yaml.Node {
 	}
 	n := plainScalar("", c.String())
 	if !c.Off {
+		n.LineComment = "default"
+	}
+	return n
+}
+
+func (w *printer) processes(p Processes) *yaml.Node {
+	n := plainScalar("", p.String())
+	if p.at == nil {
 		n.LineComment = "default"
 	}
 	return n
