@@ -51,8 +51,13 @@ type Reload struct {
 	Started []string `json:"servers_started"`
 	Kept    []string `json:"servers_kept"`
 	Ended   []string `json:"servers_ended"`
-	// Draining is how many requests the generation before still has under way.
-	Draining int `json:"draining"`
+	// RequestsMoved are how many requests of the generation before went over to this one, which would serve them in
+	// just the same way; RequestsKept how many go on although it would not, and RequestsClosed how many were cancelled,
+	// as on_reload says. Draining is how many the generation before still has under way beside these.
+	RequestsMoved  int `json:"requests_moved"`
+	RequestsKept   int `json:"requests_kept"`
+	RequestsClosed int `json:"requests_closed"`
+	Draining       int `json:"draining"`
 }
 
 // Status is what a stackd is doing.
@@ -66,8 +71,10 @@ type Status struct {
 	// Kept are the generations that a rollback can go back to, the oldest first.
 	Kept      []uint64   `json:"kept"`
 	Listeners []Listener `json:"listeners"`
-	// Requests are those under way, the oldest first; no more than MaxRequests.
-	Requests []Request `json:"requests"`
+	// Requests are those under way, the oldest first; no more than MaxRequests. KeptRequests is how many there are
+	// that no generation has any more, since on_reload says that they go on.
+	Requests     []Request `json:"requests"`
+	KeptRequests int       `json:"kept_requests"`
 }
 
 // MaxRequests is how many requests a Status names.
@@ -100,7 +107,10 @@ type Listener struct {
 
 // Request is one under way.
 type Request struct {
+	// Generation is the number of the one that has it: that in which it began, or one that has taken it over since. Of
+	// one that is Kept it is that which last had it.
 	Generation uint64 `json:"generation"`
+	Kept       bool   `json:"kept,omitempty"`
 	Method     string `json:"method"`
 	Host       string `json:"host"`
 	// Path is without the query, which may have secrets in it.

@@ -42,12 +42,26 @@
 // only what was new; the old generation serves on, and the log says why.
 //
 // Each request is served by the generation that was current when it came, from its
-// beginning to its end. When the drain deadline has passed, the contexts of its requests
-// are cancelled with the cause [ErrRetired]; those that don't end then find that their
-// connection can't be read or written any more. A generation is closed exactly once, after
-// the last request that used it and the last server that it was the last to name. Only when the
+// beginning to its end. When the next one takes its place, that one's Fate decides for each
+// request under way, a WebSocket or any other, how it goes on:
+//
+//   - Drain: it has until the drain deadline of its generation, which waits for it.
+//   - Move: the next generation would serve it in just the same way, so it becomes a request of that. It isn't
+//     drained and nothing waits for it before the next reload, which decides again.
+//   - Keep: no generation waits for it any more, and no deadline but that of a stop ends it.
+//   - Close: it has no time.
+//
+// What a request that moves or is kept goes on using is held for it, and given back when it has
+// ended. [environ.Generation] tells it what it always did: the generation in which it began.
+//
+// When its time is over, the context of a request is cancelled with the cause [ErrRetired]; one that doesn't
+// end then finds that its connection can't be read or written any more. A generation is closed exactly once, after
+// the last request that it has and the last server that it was the last to name. Only when the
 // process stops is it closed under a request that ignored all of that, and then Run says so.
 // At most eight generations drain at a time: when one more retires, the oldest is cut.
+//
+// A server that is told to end has until the drain deadline, too, with the requests that are on its connections, also those
+// that were moved or kept. Connections that were taken over, as by a WebSocket, are none of its.
 //
 // # Control
 //

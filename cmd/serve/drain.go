@@ -19,9 +19,52 @@ type drain struct {
 	cut context.CancelFunc // its time is over
 }
 
+// handover is what became of the requests of a generation that has been swapped out.
+type handover struct {
+	moved, kept int
+	closing     map[*flight]bool
+}
+
+// handOver gives each request of a generation that has been swapped out to where it goes on.
+func (r *Runtime) handOver(old, next *generation) handover {
+	var h handover
+	if next.Fate == nil {
+		return h
+	}
+	for _, f := range old.inside() {
+		fate := next.Fate(Request{f.method, f.host, f.path})
+		release := fate.Release
+		note := func() {
+			if f.release == nil { // else it holds all that it uses already
+				f.release, release = release, nil
+			}
+		}
+		switch fate.Way {
+		case Move:
+			if old.move(f, &next.flights, note) {
+				h.moved++
+			}
+		case Keep:
+			if old.move(f, &r.kept, func() { note(); f.kept = old.number }) {
+				h.kept++
+			}
+		case Close:
+			if h.closing == nil {
+				h.closing = make(map[*flight]bool)
+			}
+			h.closing[f] = true
+		case Drain:
+		}
+		if release != nil {
+			release()
+		}
+	}
+	return h
+}
+
 // retire drains a generation that has been swapped out, and the servers that it was the last
-// to name, in the background.
-func (r *Runtime) retire(old *generation, servers []*server) {
+// to name, in the background. The requests that are closing have no time.
+func (r *Runtime) retire(old *generation, servers []*server, closing map[*flight]bool) {
 	ctx, cut := context.WithTimeout(r.end, or(old.DrainTimeout, defaultDrainTimeout))
 	d := &drain{old, cut}
 	r.mu.Lock()
@@ -37,12 +80,28 @@ func (r *Runtime) retire(old *generation, servers []*server) {
 	}
 	r.drains.Go(func() {
 		defer cut()
+		r.closeRequests(ctx, old, closing)
 		r.drain(ctx, old, servers, func() {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.draining = slices.DeleteFunc(r.draining, func(other *drain) bool { return other == d })
 		})
 	})
+}
+
+// closeRequests ends requests of a sealed generation at once: first it tells them, and then it takes their connections.
+func (r *Runtime) closeRequests(ctx context.Context, g *generation, closing map[*flight]bool) {
+	if len(closing) == 0 {
+		return
+	}
+	for f := range closing {
+		f.cut()
+	}
+	notice, cancel := context.WithTimeout(ctx, r.grace)
+	defer cancel()
+	if !drained(notice, g, nil) {
+		g.sever(func(f *flight) bool { return closing[f] })
+	}
 }
 
 // drain waits for the requests of a sealed generation and for servers that were told to end,
@@ -55,6 +114,7 @@ func (r *Runtime) drain(ctx context.Context, g *generation, servers []*server, b
 		r.outlived.Add(int64(outlived))
 	}
 	before()
+	g.release() // of those that never end
 	if err := g.free(); err != nil {
 		r.log.Error("closing a generation", slog.Uint64("generation", g.number), slog.Any("err", err))
 	}
@@ -94,7 +154,7 @@ func (r *Runtime) cut(g *generation, servers []*server) (outlived int) {
 	if drained(notice, g, servers) {
 		return len(late)
 	}
-	g.sever()
+	g.sever(func(*flight) bool { return true })
 	for _, s := range servers {
 		select {
 		case <-s.done:
@@ -186,6 +246,9 @@ func (r *Runtime) stop() {
 			case <-s.done:
 			case <-r.end.Done():
 			}
+		}
+		for _, f := range r.kept.inside() { // from now on they have the deadline that all have
+			r.kept.move(f, &g.flights, func() {})
 		}
 		g.seal()
 		r.drain(r.end, g, servers, func() {

@@ -85,8 +85,9 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 	swapping := time.Now()
 	r.number++
 	g := newGeneration(next, r.number)
-	g.trigger = o.Trigger
+	g.trigger, g.epoch = o.Trigger, r.started
 	r.root.swap(g)
+	passed := r.handOver(old, g)
 	r.set(s.servers, s.sockets)
 	for _, started := range s.started {
 		r.open(started)
@@ -108,13 +109,14 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 	}
 	report = control.Reload{
 		Generation: r.number, Replaced: old.number, Trigger: o.Trigger, Made: next.Made,
-		Listen: swapping.Sub(loaded), Swap: time.Since(swapping), Draining: old.count(),
+		Listen: swapping.Sub(loaded), Swap: time.Since(swapping),
+		Draining: old.count() - len(passed.closing), RequestsMoved: passed.moved, RequestsKept: passed.kept, RequestsClosed: len(passed.closing),
 		Started: addresses(s.started), Ended: addresses(s.retired),
 		Kept: addresses(slices.DeleteFunc(slices.Clone(s.servers), func(kept *server) bool { return slices.Contains(s.started, kept) })),
 	}
 	r.log.Info("generation serves", append(attributes(report), slog.Duration("load", loaded.Sub(begin)))...)
 	if old.number > 0 {
-		r.retire(old, s.retired)
+		r.retire(old, s.retired, passed.closing)
 	}
 	return report, nil
 }
@@ -141,7 +143,7 @@ func attributes(d control.Reload) []any {
 	}
 	return append(all,
 		slog.Any("built", some(d.Built)), slog.Int("carried_over", len(d.Carried)), slog.Any("retired", some(d.Retired)),
-		slog.Int("draining", d.Draining),
+		slog.Int("moved", d.RequestsMoved), slog.Int("kept", d.RequestsKept), slog.Int("closed", d.RequestsClosed), slog.Int("draining", d.Draining),
 		slog.Duration("check", d.Check), slog.Duration("build", d.Build), slog.Duration("listen", d.Listen), slog.Duration("swap", d.Swap),
 		slog.Int("servers_started", len(d.Started)), slog.Int("servers_kept", len(d.Kept)), slog.Int("servers_ended", len(d.Ended)))
 }

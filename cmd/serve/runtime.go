@@ -42,6 +42,7 @@ type Runtime struct {
 	grace   time.Duration // how long a request may take to notice that it was cut
 
 	root  *root
+	kept  flights // the requests that no generation waits for
 	conns tracker
 	watch *watcher
 
@@ -100,6 +101,7 @@ func New(o Options) *Runtime {
 		loading:  make(chan struct{}, 1),
 		sockets:  make(map[string]*socket),
 	}
+	r.kept.init()
 	r.force, r.forceNow = context.WithCancel(context.Background())
 	r.end, r.endNow = context.WithCancel(r.force)
 	return r

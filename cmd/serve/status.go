@@ -39,18 +39,29 @@ func (r *Runtime) Status() control.Status {
 	r.mu.Unlock()
 
 	for i, g := range all {
-		inside, now := g.inside(), time.Since(g.since)
+		requests := r.describe(&g.flights, func(*flight) uint64 { return g.number })
 		s.Generations = append(s.Generations, control.Generation{
 			Number: g.number, Since: g.since, Trigger: g.trigger, Draining: i > 0,
-			File: g.Made.File, Hash: g.Made.Hash, RollbackTo: g.Made.RollbackTo, Requests: len(inside),
+			File: g.Made.File, Hash: g.Made.Hash, RollbackTo: g.Made.RollbackTo, Requests: len(requests),
 		})
-		for _, f := range inside {
-			s.Requests = append(s.Requests, control.Request{
-				Generation: g.number, Method: f.method, Host: f.host, Path: f.path, Age: now - f.began,
-			})
-		}
+		s.Requests = append(s.Requests, requests...)
 	}
+	kept := r.describe(&r.kept, func(f *flight) uint64 { return f.kept })
+	for i := range kept {
+		kept[i].Kept = true
+	}
+	s.KeptRequests = len(kept)
+	s.Requests = append(s.Requests, kept...)
 	slices.SortStableFunc(s.Requests, func(a, b control.Request) int { return cmp.Compare(b.Age, a.Age) })
 	s.Requests = s.Requests[:min(len(s.Requests), control.MaxRequests)]
 	return s
+}
+
+// describe tells of the requests under way in a list. Of tells which generation one counts to.
+func (r *Runtime) describe(l *flights, of func(*flight) uint64) (all []control.Request) {
+	now := time.Since(r.started)
+	l.each(func(f *flight) {
+		all = append(all, control.Request{Generation: of(f), Method: f.method, Host: f.host, Path: f.path, Age: now - f.began})
+	})
+	return all
 }
