@@ -1,8 +1,10 @@
 package serve
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"time"
@@ -26,6 +28,10 @@ type Generation struct {
 	// Close frees what is behind Handler and Servers. It is called once, when nothing uses
 	// them any more, save requests that were kept. It may be nil.
 	Close func() error
+	// Ready is called when all listeners of the generation stand and its servers are about to accept, before it becomes
+	// the current one, with the bound address of each listener by the address that was asked for. With an error the
+	// generation is refused. It may be nil.
+	Ready func(ctx context.Context, bound map[string]net.Addr) error
 	// Current is called with the generation's number when it has become the current one, before
 	// the next Load. It may be nil.
 	Current func(number uint64)

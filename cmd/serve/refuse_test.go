@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
@@ -65,6 +66,13 @@ func TestRefusedReload(t *testing.T) {
 		"server never accepts": {
 			next: serving(func(ctx context.Context, _ net.Listener, _ http.Handler) error { <-ctx.Done(); return nil }),
 			want: `server "bad" on "127.0.0.2:0" did not start to accept: it took longer than 50ms`,
+		},
+		"not ready": {
+			next: Generation{Handler: say("new"), Servers: []Server{on("localhost:0", "is new")}, Ready: func(_ context.Context, bound map[string]net.Addr) error {
+				return fmt.Errorf("bound to port %d of %v: %w", bound["localhost:0"].(*net.TCPAddr).Port, bound, broken)
+			}},
+			want: "bound to port ",
+			is:   broken,
 		},
 		"no folder for the socket": {
 			next: Generation{Handler: say("new"), Servers: []Server{on("unix:/nonexistent/s", "2")}},

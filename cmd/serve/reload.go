@@ -60,6 +60,11 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 	var s *stage
 	if err == nil {
 		s, err = r.prepare(ctx, next)
+		if err == nil && next.Ready != nil {
+			if err = next.Ready(ctx, s.bound()); err != nil {
+				err = errors.Join(err, r.undo(s))
+			}
+		}
 		if err != nil && next.Close != nil {
 			if closeErr := next.Close(); closeErr != nil {
 				r.log.Error("closing what was loaded", slog.Any("err", closeErr))
@@ -239,15 +244,7 @@ func (r *Runtime) prepare(ctx context.Context, next Generation) (*stage, error) 
 			continue
 		}
 		if err != nil {
-			for _, started := range slices.Backward(s.started) {
-				r.endServer(started)
-			}
-			for _, opened := range slices.Backward(s.opened) {
-				if closeErr := opened.close(); closeErr != nil {
-					err = errors.Join(err, closeErr)
-				}
-			}
-			return nil, err
+			return nil, errors.Join(err, r.undo(s))
 		}
 		s.servers = append(s.servers, fresh)
 		s.started = append(s.started, fresh)
@@ -258,6 +255,27 @@ func (r *Runtime) prepare(ctx context.Context, next Generation) (*stage, error) 
 		}
 	}
 	return s, nil
+}
+
+// undo ends what prepare has begun.
+func (r *Runtime) undo(s *stage) error {
+	var errs []error
+	for _, started := range slices.Backward(s.started) {
+		r.endServer(started)
+	}
+	for _, opened := range slices.Backward(s.opened) {
+		errs = append(errs, opened.close())
+	}
+	return errors.Join(errs...)
+}
+
+// bound returns where the addresses of the next generation are bound.
+func (s *stage) bound() map[string]net.Addr {
+	bound := make(map[string]net.Addr, len(s.sockets))
+	for address, sock := range s.sockets {
+		bound[address] = sock.ln.Addr()
+	}
+	return bound
 }
 
 // bring starts a server, on a new socket if its address has none.
