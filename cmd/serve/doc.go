@@ -63,6 +63,12 @@
 // A server that is told to end has until the drain deadline, too, with the requests that are on its connections, also those
 // that were moved or kept. Connections that were taken over, as by a WebSocket, are none of its.
 //
+// # Several processes
+//
+// A process may serve together with others: one holds the sockets and accepts nothing ([Server].Held), the others have them
+// handed in. [Generation].Agree is where they agree: it is called before the swap, and swaps nothing if it fails. So a reload
+// can be one of all or of none.
+//
 // # Control
 //
 // A generation's Control is a server of another kind, by which people reach the process and not the stack. It goes on

@@ -118,7 +118,7 @@ func (r *Runtime) drain(ctx context.Context, g *generation, servers []*server, b
 	if err := g.free(); err != nil {
 		r.log.Error("closing a generation", slog.Uint64("generation", g.number), slog.Any("err", err))
 	}
-	r.log.Info("generation closed",
+	r.log.Log(context.Background(), r.routine(), "generation closed",
 		slog.Uint64("generation", g.number),
 		slog.Duration("drain", time.Since(begin)),
 		slog.Int("outlived", outlived))
@@ -239,6 +239,9 @@ func (r *Runtime) stop() {
 	}
 	for _, address := range slices.Backward(slices.Sorted(maps.Keys(sockets))) {
 		r.closeSocket(sockets[address])
+	}
+	if r.options.Stop != nil {
+		r.outlived.Add(int64(r.options.Stop(r.end)))
 	}
 	if g.number > 0 {
 		for _, s := range servers { // they may still bring requests

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/stackd/stackd/cmd/control"
@@ -28,7 +29,14 @@ type Generation struct {
 	// Close frees what is behind Handler and Servers. It is called once, when nothing uses
 	// them any more, save requests that were kept. It may be nil.
 	Close func() error
-	// Ready is called when all listeners of the generation stand and its servers are about to accept, before it becomes
+	// Number is what it is called when it serves; 0 for one more than the generation before.
+	Number uint64
+	// Agree is called when all listeners of the generation stand and its servers are about to accept, to come to terms with
+	// other processes that serve with this one. With an error the generation is refused. It is given the generation, with its
+	// Number, and may add to Watch and Made what is known only then; and the listening sockets by address, which are good
+	// until the generation has been replaced. It may be nil.
+	Agree func(ctx context.Context, g *Generation, sockets map[string]syscall.Conn) error
+	// Ready is called when all listeners of the generation stand and its servers are about to accept, after Agree and before it becomes
 	// the current one, with the bound address of each listener by the address that was asked for. With an error the
 	// generation is refused. It may be nil.
 	Ready func(ctx context.Context, bound map[string]net.Addr) error
@@ -65,7 +73,7 @@ func (g *Generation) check() error {
 	}
 	names := make(map[string]string)
 	for _, s := range g.all() {
-		if s.Serve == nil {
+		if s.Serve == nil && !s.Held {
 			errs = append(errs, fmt.Errorf("server %q on %q has no function", s.Name, s.Address))
 		}
 		if first, taken := names[s.Address]; taken {

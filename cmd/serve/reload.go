@@ -59,7 +59,12 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 	loaded := time.Now()
 	var s *stage
 	if err == nil {
-		s, err = r.prepare(ctx, next)
+		s, err = r.prepare(ctx, &next)
+		if err == nil && next.Agree != nil {
+			if err = next.Agree(ctx, &next, s.conns()); err != nil {
+				err = errors.Join(err, r.undo(s))
+			}
+		}
 		if err == nil && next.Ready != nil {
 			if err = next.Ready(ctx, s.bound()); err != nil {
 				err = errors.Join(err, r.undo(s))
@@ -76,7 +81,11 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 			return report, err
 		}
 		r.watch.add(next.Watch, begin)
-		r.log.Error("reload refused, the old generation serves on",
+		level := slog.LevelError
+		if r.options.Quiet {
+			level = slog.LevelDebug
+		}
+		r.log.Log(ctx, level, "reload refused, the old generation serves on",
 			slog.Uint64("generation", r.number),
 			slog.String("trigger", o.Trigger),
 			slog.Duration("load", loaded.Sub(begin)),
@@ -88,7 +97,7 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 	}
 
 	swapping := time.Now()
-	r.number++
+	r.number = next.Number
 	g := newGeneration(next, r.number)
 	g.trigger, g.epoch = o.Trigger, r.started
 	r.root.swap(g)
@@ -100,7 +109,7 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 			r.log.Info("controlled by stackd reload, status, rollback and stop", slog.String("address", started.Address))
 			continue
 		}
-		r.log.Info("listening",
+		r.log.Log(ctx, r.routine(), "listening",
 			slog.String("server", started.Name),
 			slog.String("address", started.Address),
 			slog.String("bound", started.ln.Addr().String()))
@@ -119,7 +128,7 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 		Started: addresses(s.started), Ended: addresses(s.retired),
 		Kept: addresses(slices.DeleteFunc(slices.Clone(s.servers), func(kept *server) bool { return slices.Contains(s.started, kept) })),
 	}
-	r.log.Info("generation serves", append(attributes(report), slog.Duration("load", loaded.Sub(begin)))...)
+	r.log.Log(ctx, r.routine(), "generation serves", append(attributes(report), slog.Duration("load", loaded.Sub(begin)))...)
 	if old.number > 0 {
 		r.retire(old, s.retired, passed.closing)
 	}
@@ -221,7 +230,7 @@ type stage struct {
 }
 
 // prepare opens the listeners of next that are new, and starts its servers that are.
-func (r *Runtime) prepare(ctx context.Context, next Generation) (*stage, error) {
+func (r *Runtime) prepare(ctx context.Context, next *Generation) (*stage, error) {
 	s := &stage{sockets: make(map[string]*socket)}
 	for address, sock := range r.sockets {
 		if slices.ContainsFunc(next.all(), func(n Server) bool { return n.Address == address }) {
@@ -254,6 +263,9 @@ func (r *Runtime) prepare(ctx context.Context, next Generation) (*stage, error) 
 			s.retired = append(s.retired, have)
 		}
 	}
+	if next.Number == 0 {
+		next.Number = r.number + 1
+	}
 	return s, nil
 }
 
@@ -278,6 +290,17 @@ func (s *stage) bound() map[string]net.Addr {
 	return bound
 }
 
+// conns returns the sockets of the next generation by address.
+func (s *stage) conns() map[string]syscall.Conn {
+	conns := make(map[string]syscall.Conn, len(s.sockets))
+	for address, sock := range s.sockets {
+		if c, ok := sock.ln.(syscall.Conn); ok {
+			conns[address] = c
+		}
+	}
+	return conns
+}
+
 // bring starts a server, on a new socket if its address has none.
 func (r *Runtime) bring(ctx context.Context, s *stage, want Server) (*server, error) {
 	sock := s.sockets[want.Address]
@@ -289,6 +312,11 @@ func (r *Runtime) bring(ctx context.Context, s *stage, want Server) (*server, er
 		}
 		if err != nil {
 			return nil, fmt.Errorf("server %q: %w", want.Name, err)
+		}
+		if want.Held {
+			if err := sock.hold(); err != nil {
+				return nil, errors.Join(fmt.Errorf("server %q on %q: %w", want.Name, want.Address, err), sock.close())
+			}
 		}
 		s.sockets[want.Address] = sock
 		s.opened = append(s.opened, sock)

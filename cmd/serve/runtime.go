@@ -29,6 +29,12 @@ type Options struct {
 	// Inherit is asked for the socket of a server before one is opened: another process may have opened it already. It
 	// is asked again if a later generation listens there anew. It may be nil.
 	Inherit func(ctx context.Context, s Server) (Inherited, error)
+	// Stop is called when the process stops and its own sockets are closed, to end what serves them in other processes. It
+	// returns how many requests did not end in time. Ctx ends when time is up: then it cuts what is left. It may be nil.
+	Stop func(ctx context.Context) (outlived int)
+	// Quiet says that another process, which is in charge of this one, tells people what becomes of reloads: here that
+	// is logged for debugging.
+	Quiet bool
 	// Signals delivers SIGHUP, SIGINT and SIGTERM. If it is nil, those sent to the process are
 	// taken while Run runs.
 	Signals <-chan os.Signal
@@ -272,6 +278,14 @@ func (r *Runtime) Stop(ctx context.Context) (control.Stopped, error) {
 	case <-r.done:
 		return control.Stopped{}, errStopped
 	}
+}
+
+// routine is the level of what is logged in the course of things.
+func (r *Runtime) routine() slog.Level {
+	if r.options.Quiet {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // set replaces what the current generation has.

@@ -31,6 +31,9 @@ type Server struct {
 	// connections that l accepts have the methods of *net.TCPConn or *net.UnixConn. On Stdio, where
 	// there is only one connection, it returns nil too when Accept has given io.EOF.
 	Serve func(ctx context.Context, l net.Listener, h http.Handler) error
+	// Held says that the socket is opened and held here, and that other processes accept from it, to which Generation.Agree
+	// hands it. Serve isn't called.
+	Held bool
 	// Optional says that a generation serves without it too, if its address can't be had; the log
 	// says so. It is for Generation.Control alone.
 	Optional bool
@@ -111,6 +114,10 @@ func (r *Runtime) startServer(ctx context.Context, what Server, on *socket) (*se
 		close(s.ln.closed)
 		return dup.Close()
 	})
+	if what.Held {
+		s.Serve = wait
+		close(s.ln.asked)
+	}
 	life, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	go r.runServer(life, s) // done tells when it has returned

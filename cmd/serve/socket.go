@@ -10,8 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // socket is a listening socket of the process. It never accepts: the duplicates do.
@@ -154,17 +152,12 @@ func (s *socket) duplicate() (net.Listener, error) {
 	if !ok { // a *stdio accepts once
 		return s.ln, nil
 	}
-	raw, err := own.SyscallConn()
+	if _, ok := s.ln.(*held); ok {
+		return idle{s.ln}, nil
+	}
+	fd, err := descriptor(own)
 	if err != nil {
 		return nil, err
-	}
-	fd := -1
-	var failed error
-	if err := raw.Control(func(own uintptr) { fd, failed = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
-		return nil, err
-	}
-	if failed != nil {
-		return nil, failed
 	}
 	f := os.NewFile(uintptr(fd), s.ln.Addr().String())
 	defer f.Close()
