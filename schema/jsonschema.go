@@ -145,7 +145,7 @@ func (b *builder) mounted() object {
 func (b *builder) keys() object {
 	schemas := map[string]object{
 		"servers":   {{"type", "array"}, {"minItems", 1}, {"items", ref(defServer)}},
-		"deadlines": b.structure(registry.Describe[stackfile.Deadlines](), deadlineRows(), ""),
+		"deadlines": nullable(b.structure(registry.Describe[stackfile.Deadlines](), deadlineRows(), "")),
 		"processes": {
 			{"anyOf", []any{
 				object{{"type", "null"}},
@@ -172,14 +172,14 @@ func (b *builder) keys() object {
 			{"type", []any{"object", "null"}},
 			// The coarse form of a pattern: an upper case method, a host, and a path.
 			{"propertyNames", object{
-				{"pattern", `^([^a-z/\s]+[ \t]+)?[^/\s]*/[^?#]*$`},
+				{"pattern", `^([^a-z/\s]+[ \t]+)?[^/\s]*/([^/?#]+/)*[^/?#]*$`},
 				{"patternErrorMessage", "It must be a pattern such as /admin/, POST /upload/{id} or *.example.org/."},
 			}},
 			{"additionalProperties", ref(defOverride)},
 		},
 		"tests": {
 			{"type", []any{"array", "null"}},
-			{"items", append(object{{"type", "object"}}, b.structure(registry.Describe[stackfile.Test](), testRows(), "")[1:]...).set("required", []any{"ask"})},
+			{"items", b.structure(registry.Describe[stackfile.Test](), testRows(), "").set("required", []any{"ask"})},
 		},
 	}
 	var o object
@@ -290,7 +290,7 @@ func (b *builder) slot(about string, first []*registry.Definition, kinds ...regi
 		}
 	}
 	use := described("Another component, with its own defaults.", b.named(b.of(kinds...)), ref(defExpansion))
-	settings := append(b.choice(all, use), member{"properties", object{{"as", false}}})
+	settings := append(b.choice(all, use), member{"properties", object{{"as", false}, {"off", ref(defSwitch)}}})
 	onOff := ref(defSwitch)
 	if len(kinds) == 1 && kinds[0] == registry.KindApp {
 		onOff = stayOn()
@@ -360,10 +360,7 @@ func (b *builder) component(d *registry.Definition) object {
 		properties = properties.set("as", true).set("off", neverOff())
 	}
 	for i, m := range s {
-		switch m.name {
-		case "type":
-			s[i].value = "object"
-		case "properties":
+		if m.name == "properties" {
 			s[i].value = append(properties, m.value.(object)...)
 		}
 	}
@@ -380,7 +377,7 @@ func (b *builder) structure(t *registry.Type, rows []row, path string) object {
 		i := slices.IndexFunc(rows, func(r row) bool { return r.name == path+f.Name })
 		properties = properties.set(f.Name, b.setting(rows[i], rows))
 	}
-	return object{{"type", []any{"object", "null"}}, {"properties", properties}, {"additionalProperties", false}}
+	return object{{"type", "object"}, {"properties", properties}, {"additionalProperties", false}}
 }
 
 // setting is one setting, with what an editor shows for it.

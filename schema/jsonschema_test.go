@@ -315,11 +315,11 @@ func TestValues(t *testing.T) {
 		{"size", `0 | 4096 | 64KiB | 1.5GiB | 10 MB | 10mb | "5" | -1 | 5B`, `10 cats | 1.5 | KiB | "" | 5iB`, `1.5B`},
 		{"room", `1024 | 1KiB`, `1023 | 1048577 | -1KiB`, `1B | 2MiB`},
 		{"path", `a/b | /a | "" | 5 | ~`, `[a]`, ``},
-		{"address", `127.0.0.1:80 | :80 | "[::1]:0" | unix:a/b | localhost:1`, `80 | localhost | "unix:" | "" | a:b | ::1:80`, `localhost:70000`},
+		{"address", `127.0.0.1:80 | :80 | "[::1]:0" | unix:a/b | localhost:1 | localhost:65535 | ":+080" | ":-0" | ":0000080"`, `80 | localhost | "unix:" | "" | a:b | ::1:80 | localhost:70000 | localhost:65536 | ":-1" | ":" | unix:` + strings.Repeat("a", 108), ``},
 		{"secret", `a | 5 | ""`, `{a: b}`, ``},
 		{"store", `memory | {use: memory} | null`, `disk | {} | {use: memory, a: b} | [memory] | {use: memory, as: a} | ""`, ``},
 		{"network", `192.0.2.7 | 10.0.0.0/8 | "fd00::/8" | "::1" | unix`, `localhost | 10.0.0.0:80 | "" | [unix]`, `10.0.0.0/64 | 10.1.2.3/8`},
-		{"list", `[] | [1, 2] | null | ["3"] | 1 | "3"`, `[0] | 0 | a | [a] | {a: 1}`, `[null] | ["0"]`},
+		{"list", `[] | [1, 2] | null | ["3"] | 1 | "3"`, `[0] | 0 | a | [a] | {a: 1} | [null]`, `["0"]`},
 		{"map", `{} | {a: on, b: null} | null`, `{a: 1} | [a] | a`, ``},
 	} {
 		check := func(values string, schemaGood, loaderGood bool) {

@@ -19,14 +19,41 @@ const (
 	floatPattern    = `^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$`
 	durationPattern = `(0|(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)`
 	sizePattern     = `([0-9]+|([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kKmMgGtT][iI]?)?[bB])`
-	addressPattern  = `^(unix:.+|(\[[^\[\]]*\]|[^:\[\]]*):[-+]?[0-9]{1,5})$`
+	portPattern     = `(\+?0*(0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])|-0+)`
+	addressPattern  = `^(unix:.{1,107}|(\[[^\[\]]*\]|[^:\[\]]*):` + portPattern + `)$`
 	networkPattern  = `^(unix|[0-9.]+(/[0-9]{1,2})?|[0-9a-fA-F]*:[0-9a-fA-F.:]*:[0-9a-fA-F.:]*(/[0-9]{1,3})?)$`
 	urlPattern      = `^[A-Za-z][A-Za-z0-9+.-]*:.`
 )
 
 // value is what may be written for a setting of type t. Rows has those of the structs in it, whose names
-// begin with path. Null restores a default; in a list it is what the type has for nothing.
+// begin with path. Null restores the default.
 func (b *builder) value(t *registry.Type, rules []registry.Rule, rows []row, path string) object {
+	return nullable(b.given(t, rules, rows, path))
+}
+
+// nullable accepts null, too.
+func nullable(o object) object {
+	for i, m := range o {
+		switch m.name {
+		case "type":
+			types, several := m.value.([]any)
+			if !several {
+				types = []any{m.value}
+			}
+			if !slices.Contains(types, any("null")) {
+				o[i].value = append(types, "null")
+			}
+			return o
+		case "anyOf":
+			o[i].value = append(m.value.([]any), null())
+			return o
+		}
+	}
+	return anyOf(o, null())
+}
+
+// given is the same where there is no default to restore: in a list.
+func (b *builder) given(t *registry.Type, rules []registry.Rule, rows []row, path string) object {
 	switch t.Form {
 	case registry.FormStruct:
 		s := b.structure(t, rows, path+".")
@@ -35,34 +62,33 @@ func (b *builder) value(t *registry.Type, rules []registry.Rule, rows []row, pat
 		}
 		return s
 	case registry.FormList:
-		o := object{{"type", []any{"array", "null"}}, {"items", b.value(t.Elem, t.ElemRules, rows, path+"[]")}}
+		o := object{{"type", "array"}, {"items", b.given(t.Elem, t.ElemRules, rows, path+"[]")}}
 		o = limit(o, rules, map[string]string{"min": "minItems", "max": "maxItems", "unique": "uniqueItems"})
 		if t.Elem.Form >= registry.FormRef || !admits(rules, 1) {
 			return o
 		}
-		return anyOf(o, b.value(t.Elem, t.ElemRules, rows, path+"[]")) // one plain value stands for the list of it
+		return anyOf(o, b.given(t.Elem, t.ElemRules, rows, path+"[]")) // one plain value stands for the list of it
 	case registry.FormMap:
-		o := object{{"type", []any{"object", "null"}}, {"additionalProperties", b.value(t.Elem, t.ElemRules, rows, path+".*")}}
+		o := object{{"type", "object"}, {"additionalProperties", b.value(t.Elem, t.ElemRules, rows, path+".*")}}
 		return limit(o, rules, map[string]string{"min": "minProperties", "max": "maxProperties"})
 	case registry.FormRef:
 		if len(b.of(t.Kind)) == 0 {
-			return object{{"type", "null"}} // there is nothing that it could name
+			return anyOf() // there is nothing that it could name
 		}
-		return anyOf(ref("reference."+string(t.Kind)), null())
-	}
-	if t.Form == registry.FormStack {
-		return anyOf(text([]registry.Rule{{Name: "required"}})[0], ref(defMounted), null())
+		return ref("reference." + string(t.Kind))
+	case registry.FormStack:
+		return anyOf(text([]registry.Rule{{Name: "required"}})[0], ref(defMounted))
 	}
 	forms := scalar(t, rules)
 	if len(forms) == 1 && forms[0][0].name == "type" && len(forms[0]) == 1 {
 		// Any text will do: one with an expansion, too.
-		return object{{"type", []any{"string", "number", "boolean", "null"}}}
+		return object{{"type", []any{"string", "number", "boolean"}}}
 	}
-	all := make([]any, 0, len(forms)+2)
+	all := make([]any, 0, len(forms)+1)
 	for _, f := range forms {
 		all = append(all, f)
 	}
-	return anyOf(append(all, ref(defExpansion), null())...)
+	return anyOf(append(all, ref(defExpansion))...)
 }
 
 func null() object { return object{{"type", "null"}} }

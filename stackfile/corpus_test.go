@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,31 +32,14 @@ func TestCorpus(t *testing.T) {
 	reg := testRegistry(t)
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			dir := t.TempDir()
-			env := map[string]string{}
-			options := Options{Env: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}
-			for line := range strings.Lines(string(archive.Comment)) {
-				line = strings.TrimSpace(line)
-				if name, value, ok := strings.Cut(strings.TrimPrefix(line, "env "), "="); ok && strings.HasPrefix(line, "env ") {
-					env[name] = value
-				}
-				_, _ = fmt.Sscanf(line, "processes %d", &options.Processes)
-			}
+			archive, options := openCorpus(t, file)
+			dir, _ := os.Getwd()
 			ask := "GET /"
 			for _, f := range archive.Files {
-				switch f.Name {
-				case "problems", "explain":
-				case "ask":
+				if f.Name == "ask" {
 					ask = string(f.Data)
-				default:
-					write(t, filepath.Join(dir, f.Name), string(f.Data))
 				}
 			}
-			t.Chdir(dir)
 			plan, _, err := Load(t.Context(), reg, "stack.yaml", options)
 			section, got := "problems", ""
 			if err != nil {
@@ -81,6 +65,33 @@ func TestCorpus(t *testing.T) {
 			compare(t, filepath.Join(sourceDir, file), archive, section, got)
 		})
 	}
+}
+
+// openCorpus unpacks a case of the corpus into a folder of its own, and goes there. The options are those that its
+// comment asks for.
+func openCorpus(t *testing.T, file string) (*txtar.Archive, Options) {
+	t.Helper()
+	archive, err := txtar.ParseFile(filepath.Join(sourceDir, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{}
+	options := Options{Env: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}
+	for line := range strings.Lines(string(archive.Comment)) {
+		line = strings.TrimSpace(line)
+		if name, value, ok := strings.Cut(strings.TrimPrefix(line, "env "), "="); ok && strings.HasPrefix(line, "env ") {
+			env[name] = value
+		}
+		_, _ = fmt.Sscanf(line, "processes %d", &options.Processes)
+	}
+	dir := t.TempDir()
+	for _, f := range archive.Files {
+		if !slices.Contains([]string{"problems", "explain", "ask"}, f.Name) {
+			write(t, filepath.Join(dir, f.Name), string(f.Data))
+		}
+	}
+	t.Chdir(dir)
+	return archive, options
 }
 
 // sourceDir is this package's folder: the tests leave it.
