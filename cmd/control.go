@@ -264,10 +264,16 @@ func statusText(s control.Status, now time.Time) string {
 	line("process %d %s, up %s", s.PID, state, short(now.Sub(s.Started)))
 	for _, g := range s.Generations {
 		state := "serves"
-		if g.Draining {
+		switch {
+		case g.Closing != "":
+			state = "closes"
+		case g.Draining:
 			state = "drains"
 		}
 		line("generation %d %s %s, began %s ago (%s)", g.Number, state, count(g.Requests, "request"), short(now.Sub(g.Since)), g.Trigger)
+		if g.Closing != "" {
+			line("  it waits for %s", g.Closing)
+		}
 		if g.RollbackTo > 0 {
 			line("  rolled back to generation %d; the file on disk is not what is served", g.RollbackTo)
 		}

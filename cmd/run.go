@@ -113,7 +113,8 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 	if err != nil {
 		return serve.Generation{Watch: files}, l.refused(err)
 	}
-	checked := time.Now()
+	checked, deadlines := time.Now(), plan.Deadlines()
+	serve.Stage(ctx, "build", deadlines.Build)
 	stack, err := plan.Build(ctx, l.log, l.stack)
 	if err != nil {
 		return serve.Generation{Watch: files}, l.refused(err)
@@ -121,14 +122,17 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 	if l.stack == nil {
 		trim()
 	}
-	changes, deadlines := stack.Changes(), plan.Deadlines()
+	changes := stack.Changes()
 	g := serve.Generation{
-		Handler:      stack,
-		Watch:        append(files, stack.Depends()...),
-		Close:        func() error { stack.Close(); return nil },
-		LoadTimeout:  deadlines.Build,
-		DrainTimeout: deadlines.Drain,
-		StopTimeout:  deadlines.Stop,
+		Handler:       stack,
+		Watch:         append(files, stack.Depends()...),
+		Close:         func() error { stack.Close(); return nil },
+		Closing:       stack.Closing,
+		CheckTimeout:  deadlines.Check,
+		ListenTimeout: deadlines.Listen,
+		DrainTimeout:  atOnce(deadlines.Drain),
+		CloseTimeout:  atOnce(deadlines.Close),
+		StopTimeout:   atOnce(deadlines.Stop),
 		Made: control.Made{
 			File: l.file, Hash: plan.Files().Hash(),
 			Built: names(changes.Built), Carried: names(changes.Carried), Retired: names(changes.Retired),
@@ -161,6 +165,9 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 	}
 	return g, nil
 }
+
+// atOnce makes no time at all the shortest that there is; for the runtime none stands for its default.
+func atOnce(d time.Duration) time.Duration { return max(d, 1) }
 
 // names returns a list that isn't nil.
 func names(all []string) []string { return append([]string{}, all...) }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/environ"
@@ -31,6 +32,7 @@ type Stack struct {
 	held    []*instance
 	changes Changes
 	once    sync.Once
+	closing atomic.Pointer[planned] // what Close waits for
 }
 
 // Server is a built server.
@@ -145,11 +147,20 @@ func (s *Stack) Close() {
 			if !last {
 				continue
 			}
+			s.closing.Store(i.planned)
 			if err := i.built.Close(); err != nil {
 				i.log.Error("closing it went wrong", "error", err)
 			}
 		}
 	})
+}
+
+// Closing names the component that Close waits for now, or that it has waited for last.
+func (s *Stack) Closing() string {
+	if p := s.closing.Load(); p != nil {
+		return p.title()
+	}
+	return ""
 }
 
 // Changes tell what a build came to: the instances that it made, those that it took over from the stack
@@ -289,7 +300,7 @@ func (b *builder) open(ctx context.Context, p *planned, ps *problems) {
 		return
 	}
 	b.mu.Lock()
-	b.now = p.full()
+	b.now = p.title()
 	b.mu.Unlock()
 	needs := slices.Clone(p.refs)
 	for _, m := range p.mounts {

@@ -250,7 +250,7 @@ func TestBuildDeadline(t *testing.T) {
 		cancel(errors.New("the time is over"))
 	}()
 	_, err = plan.Build(ctx, slog.New(slog.DiscardHandler), nil)
-	if err == nil || !strings.Contains(err.Error(), "waiting for slow: the time is over") {
+	if err == nil || !strings.Contains(err.Error(), "waiting for slow (middleware slow): the time is over") {
 		t.Errorf("the error is %v; it must say why", err)
 	}
 	close(release)

@@ -42,6 +42,9 @@ type planned struct {
 // full is where it stands, seen from the outermost stack.
 func (p *planned) full() string { return p.within + p.path }
 
+// title is full, and which component that is.
+func (p *planned) title() string { return fmt.Sprintf("%s (%s %s)", p.full(), p.def.Kind, p.def.Name) }
+
 // inner reports whether a setting of another component refers to p.
 func (p *planned) inner() bool { return strings.Contains(p.path, ".") }
 

@@ -35,12 +35,20 @@ type Options struct {
 
 // Deadlines bound the stages of a server's life. They are the stack file's deadlines:.
 type Deadlines struct {
+	// Check is how long it may take to read and check the stack file when it has changed. A reload
+	// that takes longer is given up, and the old stack serves on.
+	Check time.Duration `yaml:"check" validate:"min=1s"`
 	// Build is how long a new stack may take to build. One that takes longer is given up,
 	// and the old one serves on.
 	Build time.Duration `yaml:"build" validate:"min=1s"`
+	// Listen is how long it may take to open new addresses and to start the servers there.
+	Listen time.Duration `yaml:"listen" validate:"min=1s"`
 	// Drain is how long the requests of the old stack may take to end after a reload. Then they
 	// are cancelled.
 	Drain time.Duration `yaml:"drain" validate:"min=0s"`
+	// Close is how long the components of the old stack may take to close. When they take longer, the log
+	// says which, and stackd status shows it; they are waited for all the same.
+	Close time.Duration `yaml:"close" validate:"min=0s"`
 	// Stop is how long all requests may take to end when the server stops. Then their
 	// connections are closed.
 	Stop time.Duration `yaml:"stop" validate:"min=0s"`
@@ -48,7 +56,10 @@ type Deadlines struct {
 
 // DefaultDeadlines are those of a stack file that states none.
 func DefaultDeadlines() Deadlines {
-	return Deadlines{Build: time.Minute, Drain: 30 * time.Second, Stop: 30 * time.Second}
+	return Deadlines{
+		Check: 10 * time.Second, Build: time.Minute, Listen: 10 * time.Second,
+		Drain: 30 * time.Second, Close: 10 * time.Second, Stop: 30 * time.Second,
+	}
 }
 
 // Keys are the keys of a stack file, in the order in which they are usually written.

@@ -87,7 +87,9 @@ type Generation struct {
 	Since   time.Time `json:"since"`
 	Trigger string    `json:"trigger"`
 	// Draining says that another has taken its place.
-	Draining   bool   `json:"draining"`
+	Draining bool `json:"draining"`
+	// Closing names the component instance whose end it waits for, when its requests have ended; else it is empty.
+	Closing    string `json:"closing,omitempty"`
 	File       string `json:"file,omitempty"`
 	Hash       string `json:"hash,omitempty"`
 	RollbackTo uint64 `json:"rollback_to,omitempty"`

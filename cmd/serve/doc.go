@@ -41,6 +41,11 @@
 // end, and drains the old generation in the background. Any error before the swap closes
 // only what was new; the old generation serves on, and the log says why.
 //
+// Each of these stages has a deadline: check and build, which are Load's (see [Stage]), listen, drain and close.
+// One that is missed before the swap is such an error, and names the stage. A generation that
+// doesn't close in time is named in the log with what it waits for, and stays in the status until it
+// has ended; everything else goes on meanwhile.
+//
 // Each request is served by the generation that was current when it came, from its
 // beginning to its end. When the next one takes its place, that one's Fate decides for each
 // request under way, a WebSocket or any other, how it goes on:

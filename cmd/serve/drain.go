@@ -115,12 +115,12 @@ func (r *Runtime) drain(ctx context.Context, g *generation, servers []*server, b
 	}
 	before()
 	g.release() // of those that never end
-	if err := g.free(); err != nil {
-		r.log.Error("closing a generation", slog.Uint64("generation", g.number), slog.Any("err", err))
-	}
+	idle := time.Now()
+	r.free(g)
 	r.log.Log(context.Background(), r.routine(), "generation closed",
 		slog.Uint64("generation", g.number),
-		slog.Duration("drain", time.Since(begin)),
+		slog.Duration("drain", idle.Sub(begin)),
+		slog.Duration("close", time.Since(idle)),
 		slog.Int("outlived", outlived))
 }
 

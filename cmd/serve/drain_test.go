@@ -145,7 +145,7 @@ func TestDrain(t *testing.T) {
 			if diff := cmp.Diff(want, b.log.all("requests outlived the drain deadline and are cancelled")); diff != "" {
 				b.t.Error(diff)
 			}
-			want = []string{"INFO generation=1 drain=30s outlived=1"}
+			want = []string{"INFO generation=1 drain=30s close=0s outlived=1"}
 			if diff := cmp.Diff(want, b.log.all("generation closed")); diff != "" {
 				b.t.Error(diff)
 			}

@@ -38,8 +38,10 @@ type Generation struct {
 	Agree func(ctx context.Context, g *Generation, sockets map[string]syscall.Conn) error
 	// Ready is called when all listeners of the generation stand and its servers are about to accept, after Agree and before it becomes
 	// the current one, with the bound address of each listener by the address that was asked for. With an error the
-	// generation is refused. It may be nil.
+	// generation is refused. It has no deadline but its own. It may be nil.
 	Ready func(ctx context.Context, bound map[string]net.Addr) error
+	// Closing names what Close is waiting for; it may be nil.
+	Closing func() string
 	// Current is called with the generation's number when it has become the current one, before
 	// the next Load. It may be nil.
 	Current func(number uint64)
@@ -49,20 +51,27 @@ type Generation struct {
 	// Made tells people how the generation was made.
 	Made control.Made
 
-	// LoadTimeout is how long the reload after this one may take until the swap. Default: 60 s.
-	LoadTimeout time.Duration
+	// CheckTimeout is how long the Load after this one may take, unless it says by [Stage] that it does something
+	// else. Default: 10 s.
+	CheckTimeout time.Duration
+	// ListenTimeout is how long it may take to open the listeners and start the servers of this generation. Default: 10 s.
+	ListenTimeout time.Duration
 	// DrainTimeout is how long requests of this generation may go on when the next one has
 	// replaced it. Default: 30 s.
 	DrainTimeout time.Duration
+	// CloseTimeout is how long Close may take before the log complains. Default: 10 s.
+	CloseTimeout time.Duration
 	// StopTimeout is how long requests may go on when the process is told to stop. Default:
 	// 30 s.
 	StopTimeout time.Duration
 }
 
 const (
-	defaultLoadTimeout  = time.Minute
-	defaultDrainTimeout = 30 * time.Second
-	defaultStopTimeout  = 30 * time.Second
+	defaultCheckTimeout  = 10 * time.Second
+	defaultListenTimeout = 10 * time.Second
+	defaultDrainTimeout  = 30 * time.Second
+	defaultCloseTimeout  = 10 * time.Second
+	defaultStopTimeout   = 30 * time.Second
 )
 
 // check returns what is wrong with a generation that Load returned.

@@ -65,7 +65,7 @@ func TestRefusedReload(t *testing.T) {
 		},
 		"server never accepts": {
 			next: serving(func(ctx context.Context, _ net.Listener, _ http.Handler) error { <-ctx.Done(); return nil }),
-			want: `server "bad" on "127.0.0.2:0" did not start to accept: it took longer than 50ms`,
+			want: `server "bad" on "127.0.0.2:0" did not start to accept: listen took longer than 0.3s`,
 		},
 		"not ready": {
 			next: Generation{Handler: say("new"), Servers: []Server{on("localhost:0", "is new")}, Ready: func(_ context.Context, bound map[string]net.Addr) error {
@@ -93,9 +93,10 @@ func TestRefusedReload(t *testing.T) {
 					closed.Add(1)
 					return nil
 				}
-				first := Generation{Handler: say("old"), Servers: []Server{on("127.0.0.1:0", "1")}, LoadTimeout: 50 * time.Millisecond}
-				if !strings.Contains(name, "never") {
-					first.LoadTimeout = patience
+				first := Generation{Handler: say("old"), Servers: []Server{on("127.0.0.1:0", "1")}}
+				test.next.ListenTimeout = patience
+				if strings.Contains(name, "never") {
+					test.next.ListenTimeout = 300 * time.Millisecond
 				}
 				var loads atomic.Int64
 				p := run(t, func(context.Context) (Generation, error) {
@@ -216,7 +217,7 @@ func TestLoadTooSlow(t *testing.T) {
 		}
 		defer running.Add(-1)
 		g := Generation{
-			Handler: say("x"), LoadTimeout: 20 * time.Millisecond,
+			Handler: say("x"), CheckTimeout: 20 * time.Millisecond,
 			Servers: []Server{on("127.0.0.1:0", "1")},
 			Close:   func() error { closed.Add(1); return nil },
 		}
@@ -225,7 +226,7 @@ func TestLoadTooSlow(t *testing.T) {
 		}
 		return g, nil
 	})
-	for _, want := range []string{"load: it took longer than 20ms", "the load before has not ended: it took longer than 20ms"} {
+	for _, want := range []string{"load: check took longer than 0.02s", "the load before has not ended: check took longer than 0.02s"} {
 		if _, err := p.Reload(t.Context(), Order{Trigger: "request"}); err == nil || err.Error() != want {
 			t.Errorf("error %v, want %q", err, want)
 		}

@@ -48,34 +48,35 @@ func (r *Runtime) reloadAll(ctx context.Context, started chan<- error) {
 func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, err error) {
 	begin := time.Now()
 	old := r.root.current.Load()
-	timeout := or(old.LoadTimeout, defaultLoadTimeout)
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it took longer than %s", timeout))
-	defer cancel()
+	at := newStages(ctx, r.log, o.Trigger)
+	defer at.close()
+	at.begin("check", or(old.CheckTimeout, defaultCheckTimeout))
 	if o.Load == nil {
 		o.Load = r.options.Load
 	}
 
-	next, err := r.load(ctx, o.Load)
+	next, err := r.load(at, o.Load)
 	loaded := time.Now()
 	var s *stage
 	if err == nil {
-		s, err = r.prepare(ctx, &next)
+		at.begin("listen", or(next.ListenTimeout, defaultListenTimeout))
+		s, err = r.prepare(at, &next)
+		at.ended()
 		if err == nil && next.Agree != nil {
-			if err = next.Agree(ctx, &next, s.conns()); err != nil {
+			if err = next.Agree(at, &next, s.conns()); err != nil {
 				err = errors.Join(err, r.undo(s))
 			}
 		}
 		if err == nil && next.Ready != nil {
-			if err = next.Ready(ctx, s.bound()); err != nil {
+			if err = next.Ready(at, s.bound()); err != nil {
 				err = errors.Join(err, r.undo(s))
 			}
 		}
-		if err != nil && next.Close != nil {
-			if closeErr := next.Close(); closeErr != nil {
-				r.log.Error("closing what was loaded", slog.Any("err", closeErr))
-			}
+		if err != nil {
+			r.discard(next)
 		}
 	}
+	at.ended()
 	if err != nil {
 		if r.number == 0 {
 			return report, err
@@ -190,7 +191,8 @@ func (r *Runtime) load(ctx context.Context, load func(context.Context) (Generati
 		generation Generation
 		err        error
 	}
-	results := make(chan result)
+	results, left := make(chan result), make(chan struct{})
+	defer close(left)
 	go func() { // whoever takes the next token waits for it
 		defer func() { <-r.loading }()
 		g, err := load(ctx)
@@ -203,7 +205,7 @@ func (r *Runtime) load(ctx context.Context, load func(context.Context) (Generati
 		select {
 		case results <- result{g, err}:
 			return
-		case <-ctx.Done():
+		case <-left:
 		}
 		if err == nil { // it came too late
 			if err := newGeneration(g, 0).free(); err != nil {
@@ -215,6 +217,18 @@ func (r *Runtime) load(ctx context.Context, load func(context.Context) (Generati
 	case res := <-results:
 		return res.generation, res.err
 	case <-ctx.Done():
+	}
+	// It knows what it is doing, and tells so if it heeds its context.
+	notice := time.NewTimer(r.grace)
+	defer notice.Stop()
+	select {
+	case res := <-results:
+		if res.err == nil {
+			r.discard(res.generation)
+			res = result{err: fmt.Errorf("load: %w", context.Cause(ctx))}
+		}
+		return res.generation, res.err
+	case <-notice.C:
 		return Generation{}, fmt.Errorf("load: %w", context.Cause(ctx))
 	}
 }

@@ -79,6 +79,7 @@ type Runtime struct {
 	servers  []*server          // those of the current generation
 	sockets  map[string]*socket // by address
 	draining []*drain           // oldest first
+	closing  []*generation      // drained, and not yet closed
 	stuck    []error            // what did not end when the process stopped
 }
 

@@ -28,6 +28,12 @@ func (r *Runtime) Status() control.Status {
 	for _, d := range r.draining {
 		all = append(all, d.gen)
 	}
+	drains := len(all)
+	for _, g := range r.closing {
+		if g.number > 0 { // another was never served
+			all = append(all, g)
+		}
+	}
 	connections := r.conns.count()
 	for _, served := range r.servers {
 		if !served.control {
@@ -39,9 +45,12 @@ func (r *Runtime) Status() control.Status {
 	r.mu.Unlock()
 
 	for i, g := range all {
-		requests := r.describe(&g.flights, func(*flight) uint64 { return g.number })
+		requests, closing := r.describe(&g.flights, func(*flight) uint64 { return g.number }), ""
+		if i >= drains {
+			closing = g.waitsFor()
+		}
 		s.Generations = append(s.Generations, control.Generation{
-			Number: g.number, Since: g.since, Trigger: g.trigger, Draining: i > 0,
+			Number: g.number, Since: g.since, Trigger: g.trigger, Draining: i > 0, Closing: closing,
 			File: g.Made.File, Hash: g.Made.Hash, RollbackTo: g.Made.RollbackTo, Requests: len(requests),
 		})
 		s.Requests = append(s.Requests, requests...)
