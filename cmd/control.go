@@ -218,8 +218,10 @@ func (p *program) status() *cobra.Command {
 		Use:   "status [FILE]",
 		Short: "Tell what a running stackd is doing",
 		Long: `status tells what a running stackd is doing: its generations, the current one and those that
-still drain; where it listens, with how many connections; and the requests under way with
-their age, the oldest first.`,
+still drain; where it listens, with how many connections; and the requests under way, the
+oldest first: their age, the generation, the slot that they are in, and the URL. One that waits
+there for its turn, as in the queue of a pool, is said to wait. A zombie is a request that was
+answered since its handlers hang: they go on running where it says.`,
 	}, func(ctx context.Context, c *control.Client) error {
 		for {
 			s, err := c.Status(ctx)
@@ -287,14 +289,34 @@ func statusText(s control.Status, now time.Time) string {
 	for _, l := range s.Listeners {
 		line("%-10s %s, %s", l.Server, fit(l.Bound, 45), count(l.Connections, "connection"))
 	}
+	if s.Zombies > 0 {
+		line("%s: answered without the handlers, which go on running", count(s.Zombies, "zombie"))
+	}
 	const most = 20
-	for _, r := range s.Requests[:min(len(s.Requests), most)] {
-		line("%8s  %3d  %-7s %s", short(r.Age), r.Generation, r.Method, r.Host+r.Path)
+	named := s.Requests[:min(len(s.Requests), most)]
+	column := 0
+	for _, r := range named {
+		column = max(column, utf8.RuneCountInString(place(r)))
+	}
+	for _, r := range named {
+		line("%8s  %3d  %-7s %-*s %s", short(r.Age), r.Generation, r.Method, column, place(r), r.Host+r.Path)
 	}
 	if n := len(s.Requests) - most; n > 0 {
 		line("and %s", count(n, "other request"))
 	}
 	return b.String()
+}
+
+// place tells in which slot a request is, and what is special about that.
+func place(r control.Request) string {
+	const most = 24
+	switch {
+	case r.State == "":
+		return fit(r.Slot, most)
+	case r.Slot == "":
+		return string(r.State)
+	}
+	return fit(r.Slot, most) + " " + string(r.State)
 }
 
 // fit cuts a text to so many columns.

@@ -125,6 +125,7 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 	changes := stack.Changes()
 	g := serve.Generation{
 		Handler:       stack,
+		Slot:          stack.Slot,
 		Watch:         append(files, stack.Depends()...),
 		Close:         func() error { stack.Close(); return nil },
 		Closing:       stack.Closing,

@@ -59,6 +59,9 @@ type chain struct {
 type depot struct {
 	mu   sync.Mutex // guards the users of all instances, too
 	made int        // instances so far
+	// places are the numbers of slots, for environ.Place, and slots their names by the number less one.
+	places map[string]uint32
+	slots  []string
 }
 
 // instance is a built component that stacks share.
@@ -394,6 +397,7 @@ func (b *builder) chain(plan *Plan, r *route) *chain {
 		c.handler = known
 		return c
 	}
+	places := placesOf(r.effects, followed)
 	for i, e := range slices.Backward(r.effects) {
 		if e.instance == nil {
 			continue
@@ -404,8 +408,12 @@ func (b *builder) chain(plan *Plan, r *route) *chain {
 		case registry.Wrap:
 			c.handler = product(c.handler)
 		}
-		if i > followed {
-			c.handler = passing{slot: i, next: c.handler}
+		if place := places[i]; place != "" {
+			p := &passing{place: b.stack.depot.place(place), slot: -1, next: c.handler}
+			if i > followed {
+				p.slot = i
+			}
+			c.handler = p
 		}
 		if b.rehearsal != nil {
 			c.handler = entering{slot: e.instance.full(), tell: b.rehearsal.Entered, next: c.handler}
@@ -416,17 +424,6 @@ func (b *builder) chain(plan *Plan, r *route) *chain {
 	}
 	b.chains[key.String()] = c.handler
 	return c
-}
-
-// passing notes that a request has come to a slot.
-type passing struct {
-	slot int
-	next http.Handler
-}
-
-func (p passing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	environ.Reached.Set(r, p.slot)
-	p.next.ServeHTTP(w, r)
 }
 
 // plainVars returns vars as apps see them.

@@ -75,6 +75,9 @@ type Status struct {
 	// that no generation has any more, since on_reload says that they go on.
 	Requests     []Request `json:"requests"`
 	KeptRequests int       `json:"kept_requests"`
+	// Zombies is how many requests hang: they were answered without their handlers, which go on running.
+	// They are among the Requests.
+	Zombies int `json:"zombies"`
 }
 
 // MaxRequests is how many requests a Status names.
@@ -118,7 +121,22 @@ type Request struct {
 	// Path is without the query, which may have secrets in it.
 	Path string        `json:"path"`
 	Age  time.Duration `json:"age_ns"`
+	// Slot is the one that it is in: such as session, or blog.stack/session in a stack that the slot blog mounts. It
+	// is that of the piece at work, also when that has had the request back from those further in. Slots that
+	// never wait for anything may be told as one: headers to compress.
+	Slot  string `json:"slot,omitempty"`
+	State State  `json:"state,omitempty"`
 }
+
+// A State is what is special about a request; it is empty for most.
+type State string
+
+const (
+	// Waits is one that waits for its turn in its slot, such as in the queue of a pool.
+	Waits State = "waits"
+	// Zombie is one that has been answered without its handlers, which go on running: they hang where Slot says.
+	Zombie State = "zombie"
+)
 
 // Stopped tells how a stackd has stopped.
 type Stopped struct {

@@ -68,6 +68,9 @@
 // A server that is told to end has until the drain deadline, too, with the requests that are on its connections, also those
 // that were moved or kept. Connections that were taken over, as by a WebSocket, are none of its.
 //
+// A request that is answered without its handlers, since they hang, has left its generation: nobody waits for what goes on
+// running. [Runtime.Status] names it until it ends.
+//
 // # Several processes
 //
 // A process may serve together with others: one holds the sockets and accepts nothing ([Server].Held), the others have them

@@ -16,9 +16,10 @@ import (
 // These are kept in several short lists, each with its lock, so that requests on many cores
 // rarely wait for each other.
 type flights struct {
-	shards [shards]shard
-	left   atomic.Int64  // after seal: requests still inside
-	idle   chan struct{} // closed when sealed and the last request has left
+	shards  [shards]shard
+	zombies *zombies      // where those are named that are abandoned
+	left    atomic.Int64  // after seal: requests still inside
+	idle    chan struct{} // closed when sealed and the last request has left
 }
 
 const shards = 16
@@ -271,6 +272,9 @@ func (f *flight) Err() error {
 func (f *flight) Value(key any) any {
 	if v := f.room.Value(key); v != nil {
 		return v
+	}
+	if _, ok := key.(environ.HostKey); ok {
+		return f
 	}
 	if c := f.own.Load(); c != nil {
 		return c.Value(key)

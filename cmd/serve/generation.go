@@ -26,6 +26,9 @@ type Generation struct {
 	// place. It is called for one after the other, before that generation is closed. If it is nil, all of them
 	// drain.
 	Fate func(Request) Fate
+	// Slot names a slot of the stack, or of one before it, by the number that the place of a request in its environ has.
+	// It may be nil.
+	Slot func(number uint32) string
 	// Close frees what is behind Handler and Servers. It is called once, when nothing uses
 	// them any more, save requests that were kept. It may be nil.
 	Close func() error

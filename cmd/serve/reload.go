@@ -100,7 +100,7 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 	swapping := time.Now()
 	r.number = next.Number
 	g := newGeneration(next, r.number)
-	g.trigger, g.epoch = o.Trigger, r.started
+	g.trigger, g.epoch, g.zombies = o.Trigger, r.started, &r.zombies
 	r.root.swap(g)
 	passed := r.handOver(old, g)
 	r.set(s.servers, s.sockets)

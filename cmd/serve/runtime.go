@@ -47,10 +47,11 @@ type Runtime struct {
 	log     *slog.Logger
 	grace   time.Duration // how long a request may take to notice that it was cut
 
-	root  *root
-	kept  flights // the requests that no generation waits for
-	conns tracker
-	watch *watcher
+	root    *root
+	kept    flights // the requests that no generation waits for
+	zombies zombies
+	conns   tracker
+	watch   *watcher
 
 	ran      atomic.Bool
 	requests chan request  // from Reload
@@ -109,6 +110,7 @@ func New(o Options) *Runtime {
 		sockets:  make(map[string]*socket),
 	}
 	r.kept.init()
+	r.kept.zombies = &r.zombies
 	r.force, r.forceNow = context.WithCancel(context.Background())
 	r.end, r.endNow = context.WithCancel(r.force)
 	return r

@@ -61,6 +61,9 @@ func (r *Runtime) Status() control.Status {
 	}
 	s.KeptRequests = len(kept)
 	s.Requests = append(s.Requests, kept...)
+	abandoned := r.zombies.requests(time.Since(r.started), r.slot())
+	s.Zombies = len(abandoned)
+	s.Requests = append(s.Requests, abandoned...)
 	slices.SortStableFunc(s.Requests, func(a, b control.Request) int { return cmp.Compare(b.Age, a.Age) })
 	s.Requests = s.Requests[:min(len(s.Requests), control.MaxRequests)]
 	return s
@@ -68,9 +71,23 @@ func (r *Runtime) Status() control.Status {
 
 // describe tells of the requests under way in a list. Of tells which generation one counts to.
 func (r *Runtime) describe(l *flights, of func(*flight) uint64) (all []control.Request) {
-	now := time.Since(r.started)
+	now, slot := time.Since(r.started), r.slot()
 	l.each(func(f *flight) {
-		all = append(all, control.Request{Generation: of(f), Method: f.method, Host: f.host, Path: f.path, Age: now - f.began})
+		request := control.Request{Generation: of(f), Method: f.method, Host: f.host, Path: f.path, Age: now - f.began}
+		number, waits := f.room.Place()
+		request.Slot = slot(number)
+		if waits {
+			request.State = control.Waits
+		}
+		all = append(all, request)
 	})
 	return all
+}
+
+// slot returns what names slots: the current generation knows those before it, too.
+func (r *Runtime) slot() func(number uint32) string {
+	if slot := r.root.current.Load().Slot; slot != nil {
+		return slot
+	}
+	return func(uint32) string { return "" }
 }

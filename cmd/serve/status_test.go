@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackd/stackd/cmd/control"
+	"github.com/stackd/stackd/registry/environ"
 )
 
 // controlledAt is a Control that answers with what it is given, until it is told to end.
@@ -34,10 +36,14 @@ func overUnix(t *testing.T, path string) *http.Client {
 func TestStatus(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	held := Generation{
-		Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			r = new(environ.Base).Open(r)
+			environ.PlaceOf(r).Enter(7)
+			environ.PlaceOf(r).Wait(r.URL.Path == "/new")
 			entered <- struct{}{}
 			<-leave
 		}),
+		Slot:    func(number uint32) string { return fmt.Sprintf("slot%d", number) },
 		Servers: []Server{on("127.0.0.1:0", "a")},
 		Made:    control.Made{File: "stack.yaml", Hash: "aa"},
 	}
@@ -87,8 +93,8 @@ func TestStatus(t *testing.T) {
 		s.Requests[i].Age = 0
 	}
 	if diff := cmp.Diff([]control.Request{
-		{Generation: 1, Method: "GET", Host: bound, Path: "/old"},
-		{Generation: 2, Method: "GET", Host: bound, Path: "/new"},
+		{Generation: 1, Method: "GET", Host: bound, Path: "/old", Slot: "slot7"},
+		{Generation: 2, Method: "GET", Host: bound, Path: "/new", Slot: "slot7", State: control.Waits},
 	}, s.Requests); diff != "" {
 		t.Errorf("requests: -want +got:\n%s", diff)
 	}
@@ -97,6 +103,44 @@ func TestStatus(t *testing.T) {
 		if err := receive(t, answered, "answer"); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A request that was answered without its handlers is named until they end, and nobody waits for it.
+func TestZombie(t *testing.T) {
+	release, gone := make(chan struct{}), make(chan struct{})
+	p := run(t, sequence(Generation{
+		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			r = new(environ.Base).Open(r)
+			before := environ.PlaceOf(r).Enter(3)
+			ended := environ.Abandon(r)
+			go func() {
+				<-release
+				ended()
+				close(gone)
+			}()
+			environ.PlaceOf(r).Enter(before)
+		}),
+		Slot:    func(number uint32) string { return fmt.Sprintf("slot%d", number) },
+		Servers: []Server{on("127.0.0.1:0", "a")},
+	}))
+	url := p.url(t, "127.0.0.1:0")
+	mustGet(t, newClient(t), url+"page?password=secret")
+	p.reload(t)
+	p.log.await(t, "generation closed", 1)
+	s := p.Status()
+	if len(s.Requests) != 1 || s.Zombies != 1 || s.Requests[0].Age <= 0 {
+		t.Fatalf("%d zombies are told of, and the requests %+v", s.Zombies, s.Requests)
+	}
+	s.Requests[0].Age = 0
+	want := control.Request{Generation: 1, Method: "GET", Host: strings.Trim(strings.TrimPrefix(url, "http://"), "/"), Path: "/page", Slot: "slot3", State: control.Zombie}
+	if diff := cmp.Diff(want, s.Requests[0]); diff != "" {
+		t.Errorf("the zombie: -want +got:\n%s", diff)
+	}
+	close(release)
+	receive(t, gone, "end of the zombie")
+	if s := p.Status(); len(s.Requests) != 0 || s.Zombies != 0 {
+		t.Errorf("after its end there are %d, and the requests %+v", s.Zombies, s.Requests)
 	}
 }
 

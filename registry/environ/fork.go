@@ -14,7 +14,7 @@ func Fork(r *http.Request) (fork *http.Request, join func()) {
 		return r.WithContext(r.Context()), func() {}
 	}
 	f := &frame{Context: r.Context()}
-	f.rec.open, f.rec.generation = true, outer.generation
+	f.rec.open, f.rec.generation, f.rec.place = true, outer.generation, outer.place
 	f.rec.values = append(f.rec.array[:0], outer.values...)
 	return r.WithContext(f), func() {
 		outer.values = append(outer.values[:0], f.rec.values...)
