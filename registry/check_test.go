@@ -250,6 +250,7 @@ type forms struct {
 	String   string                      `yaml:"string"`
 	Duration time.Duration               `yaml:"duration"`
 	Size     registry.Size               `yaml:"size"`
+	Percent  registry.Percent            `yaml:"percent"`
 	Path     registry.Path               `yaml:"path"`
 	Address  registry.Address            `yaml:"address"`
 	Secret   registry.Secret             `yaml:"secret"`
@@ -265,7 +266,7 @@ type single struct {
 
 func TestType(t *testing.T) {
 	d := define(t, forms{
-		true, -1, 2, 3, 4, 1.5, "a text", 12 * time.Hour, 64 << 10, "site", ":80", registry.NewSecret("tiger"),
+		true, -1, 2, 3, 4, 1.5, "a text", 12 * time.Hour, 64 << 10, 2.5, "site", ":80", registry.NewSecret("tiger"),
 		registry.Use[session.Store]("memory"),
 		[]string{"a", "b: c"},
 		map[string]int{"z": 1, "a": 2},
@@ -286,6 +287,7 @@ func TestType(t *testing.T) {
 		{"string", registry.FormString, "a text", "a text"},
 		{"duration", registry.FormDuration, "a duration such as 30s, 5m or 12h", "12h"},
 		{"size", registry.FormSize, "a size such as 4096, 64KiB or 10MB", "64KiB"},
+		{"percent", registry.FormPercent, "a percentage such as 5%", "2.5%"},
 		{"path", registry.FormPath, "a path", "site"},
 		{"address", registry.FormAddress, "an address such as 127.0.0.1:8080 or unix:run/stackd.sock", ":80"},
 		{"secret", registry.FormSecret, "a text", "[redacted]"},

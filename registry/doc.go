@@ -31,7 +31,7 @@
 //
 // Settings are a plain struct. Each field is exported, tagged `yaml:"its_name"` and
 // commented; the comment is the user's manual. Field types are a closed set: bool, int,
-// int64, uint16, uint32, float64, string, [time.Duration], [Size], [Path], [Address], [Network],
+// int64, uint16, uint32, float64, string, [time.Duration], [Size], [Percent], [Path], [Address], [Network],
 // [Secret], [Ref], [Stack], and slices, maps with string keys, and structs of those. There are no pointers and
 // nothing is embedded; the names use, as and off are the stack file's own. A stack file may
 // write a list with one plain value as that value: listen: ":8080" is listen: [":8080"].

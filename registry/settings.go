@@ -20,6 +20,7 @@ const (
 	FormString
 	FormDuration
 	FormSize
+	FormPercent
 	FormPath
 	FormAddress
 	FormNetwork
@@ -86,6 +87,8 @@ func (t *Type) Noun() string {
 		return "a duration such as 30s, 5m or 12h"
 	case FormSize:
 		return "a size such as 4096, 64KiB or 10MB"
+	case FormPercent:
+		return "a percentage such as 5%"
 	case FormPath:
 		return "a path"
 	case FormAddress:
@@ -107,7 +110,7 @@ func (t *Type) Format(v reflect.Value) string {
 	switch t.Form {
 	case FormDuration:
 		return formatDuration(time.Duration(v.Int()))
-	case FormSize:
+	case FormSize, FormPercent:
 		return fmt.Sprint(v.Interface())
 	case FormSecret:
 		if v.IsZero() {
@@ -206,6 +209,8 @@ func (ty *typer) typeOf(t reflect.Type, path string, top bool) *Type {
 		d.Form = FormDuration
 	case reflect.TypeFor[Size]():
 		d.Form = FormSize
+	case reflect.TypeFor[Percent]():
+		d.Form = FormPercent
 	case reflect.TypeFor[Path]():
 		d.Form = FormPath
 	case reflect.TypeFor[Address]():

@@ -126,7 +126,7 @@ func (b *builder) mounted() object {
 	properties := object{}
 	for _, k := range keys {
 		switch k.name {
-		case "servers", "processes", "deadlines", "control", "tests":
+		case "servers", "processes", "deadlines", "reload", "control", "tests":
 		case "stack":
 			properties = append(properties, member{k.name, append(k.value.(object), member{"items", ref(defSlot)})})
 		default:
@@ -146,6 +146,7 @@ func (b *builder) keys() object {
 	schemas := map[string]object{
 		"servers":   {{"type", "array"}, {"minItems", 1}, {"items", ref(defServer)}},
 		"deadlines": nullable(b.structure(registry.Describe[stackfile.Deadlines](), deadlineRows(), "")),
+		"reload":    nullable(b.structure(registry.Describe[stackfile.Reload](), reloadRows(), "")),
 		"processes": {
 			{"anyOf", []any{
 				object{{"type", "null"}},

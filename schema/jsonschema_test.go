@@ -243,6 +243,7 @@ type probeConfig struct {
 	Wait     time.Duration               `yaml:"wait" validate:"min=0s"`
 	Pause    time.Duration               `yaml:"pause" validate:"omitempty,min=1s"`
 	Size     registry.Size               `yaml:"size"`
+	Percent  registry.Percent            `yaml:"percent"`
 	Room     registry.Size               `yaml:"room" validate:"min=1024,max=1048576"`
 	Path     registry.Path               `yaml:"path"`
 	Address  registry.Address            `yaml:"address"`
@@ -312,6 +313,7 @@ func TestValues(t *testing.T) {
 		{"duration", `5s | 1h30m | 1.5h | -5s | 0 | "0" | 250ms | .5s | 3µs`, `5 | soon | "" | 5 s | 5d`, ``},
 		{"wait", `5s | 0 | 0s | +5s | "-0"`, `-5s | -0.5h`, ``},
 		{"pause", `0 | 0s | "0" | 1s`, `-1s | five`, `10ms`},
+		{"percent", `0% | 5% | 007.5% | .5% | 5.% | 100% | 100.00% | "12%"`, `5 | 0.05 | 101% | 100.1% | -5% | 1e1% | "%" | 5 % | ""`, ``},
 		{"size", `0 | 4096 | 64KiB | 1.5GiB | 10 MB | 10mb | "5" | -1 | 5B`, `10 cats | 1.5 | KiB | "" | 5iB`, `1.5B`},
 		{"room", `1024 | 1KiB`, `1023 | 1048577 | -1KiB`, `1B | 2MiB`},
 		{"path", `a/b | /a | "" | 5 | ~`, `[a]`, ``},

@@ -117,10 +117,12 @@ func (m *markdown) chapter() {
 			m.printf("%s\n", anchor("key-"+key))
 		}
 		m.printf("%s\n", strings.TrimSpace(s))
-		if key == "deadlines" {
+		switch key {
+		case "deadlines":
 			m.settings(deadlineRows())
-		}
-		if key == "tests" {
+		case "reload":
+			m.settings(reloadRows())
+		case "tests":
 			m.settings(testRows())
 		}
 	}

@@ -32,6 +32,11 @@ func deadlineRows() []row {
 	return rowsOf(registry.Describe[stackfile.Deadlines](), reflect.ValueOf(stackfile.DefaultDeadlines()), "", "", "")
 }
 
+// reloadRows returns the settings under the stack file's reload.
+func reloadRows() []row {
+	return rowsOf(registry.Describe[stackfile.Reload](), reflect.ValueOf(stackfile.DefaultReload()), "", "", "")
+}
+
 // testRows returns the settings of the stack file's tests.
 func testRows() []row {
 	return rowsOf(registry.Describe[stackfile.Test](), reflect.Value{}, "", "", "")
@@ -140,6 +145,8 @@ func (w wording) noun(t *registry.Type, rules []registry.Rule, plural bool) stri
 		noun = "duration"
 	case registry.FormSize:
 		noun = "size"
+	case registry.FormPercent:
+		noun = "percentage"
 	case registry.FormPath:
 		noun = "path"
 	case registry.FormAddress:

@@ -19,6 +19,7 @@ const (
 	floatPattern    = `^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$`
 	durationPattern = `(0|(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)`
 	sizePattern     = `([0-9]+|([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kKmMgGtT][iI]?)?[bB])`
+	percentPattern  = `^0*(100(\.0*)?|([0-9]{1,2}\.?[0-9]*|\.[0-9]+))%$`
 	portPattern     = `(\+?0*(0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])|-0+)`
 	addressPattern  = `^(unix:.{1,107}|(\[[^\[\]]*\]|[^:\[\]]*):` + portPattern + `)$`
 	networkPattern  = `^(unix|[0-9.]+(/[0-9]{1,2})?|[0-9a-fA-F]*:[0-9a-fA-F.:]*:[0-9a-fA-F.:]*(/[0-9]{1,3})?)$`
@@ -149,6 +150,8 @@ func scalar(t *registry.Type, rules []registry.Rule) []object {
 			forms = append(forms, object{{"enum", []any{0}}})
 		}
 		return forms
+	case registry.FormPercent:
+		return append(forms, matching(t, percentPattern))
 	case registry.FormAddress:
 		return append(forms, matching(t, addressPattern))
 	case registry.FormNetwork:
@@ -247,7 +250,7 @@ func written(t *registry.Type, v reflect.Value) (any, bool) {
 			return text, true
 		}
 		return v.Int(), true
-	case registry.FormDuration:
+	case registry.FormDuration, registry.FormPercent:
 		return t.Format(v), true
 	case registry.FormRef:
 		name := t.Format(v)

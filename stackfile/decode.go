@@ -499,6 +499,12 @@ func setScalar(t *registry.Type, n *node, v reflect.Value) (problem string) {
 			return err.Error()
 		}
 		v.SetInt(int64(size))
+	case registry.FormPercent:
+		percent, err := registry.ParsePercent(n.text)
+		if err != nil {
+			return err.Error()
+		}
+		v.SetFloat(float64(percent))
 	case registry.FormAddress:
 		if err := registry.Address(n.text).Check(); err != nil {
 			return err.Error()

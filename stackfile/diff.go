@@ -14,7 +14,7 @@ import (
 
 // Difference is what changes when one stack file takes the place of another.
 type Difference struct {
-	// Settings are what changes for no URL in particular: servers, processes, deadlines and control.
+	// Settings are what changes for no URL in particular: servers, processes, deadlines, reload and control.
 	Settings []Delta `json:"settings"`
 	// Sections are what changes for URLs.
 	Sections []Section `json:"urls"`
@@ -175,7 +175,7 @@ func facts(p *planned, prefix, dir string) []fact {
 
 func (p *Plan) dir() string { return p.layers.source.dir }
 
-// settings compares servers, processes, deadlines and control.
+// settings compares servers, processes, deadlines, reload and control.
 func (c *comparison) settings() []Delta {
 	deltas := []Delta{}
 	left := slices.Clone(c.next.servers)
@@ -203,14 +203,21 @@ func (c *comparison) settings() []Delta {
 	if was, is := c.old.processes.String(), c.next.processes.String(); was != is {
 		deltas = append(deltas, Delta{"processes", some(was), some(is)})
 	}
-	before, after := reflect.ValueOf(c.old.deadlines), reflect.ValueOf(c.next.deadlines)
-	for _, f := range registry.Describe[Deadlines]().Fields {
-		if was, is := f.Type.Format(before.Field(f.Index)), f.Type.Format(after.Field(f.Index)); was != is {
-			deltas = append(deltas, Delta{"deadlines." + f.Name, some(was), some(is)})
-		}
-	}
+	deltas = append(deltas, settingsDeltas("deadlines", c.old.deadlines, c.next.deadlines)...)
+	deltas = append(deltas, settingsDeltas("reload", c.old.reload, c.next.reload)...)
 	if was, is := c.old.controlled(), c.next.controlled(); was != is {
 		deltas = append(deltas, Delta{"control", some(was), some(is)})
+	}
+	return deltas
+}
+
+// settingsDeltas compares settings of the runtime's, which stand under a key.
+func settingsDeltas[C any](key string, old, next C) (deltas []Delta) {
+	before, after := reflect.ValueOf(old), reflect.ValueOf(next)
+	for _, f := range registry.Describe[C]().Fields {
+		if was, is := f.Type.Format(before.Field(f.Index)), f.Type.Format(after.Field(f.Index)); was != is {
+			deltas = append(deltas, Delta{key + "." + f.Name, some(was), some(is)})
+		}
 	}
 	return deltas
 }

@@ -77,6 +77,7 @@ urls:
 		{"a setting of a server", `"127.0.0.1:2"`, `"127.0.0.1:2", port: 7`, []string{"  server http 127.0.0.1:2: port: 0 > 7"}, "http"},
 		{"control", "vars:", "control: unix:run/c.sock\nvars:", []string{"  control: on > unix:run/c.sock"}, ""},
 		{"processes", "vars:", "processes: auto\nvars:", []string{"  processes: 1 > auto"}, ""},
+		{"reload", "vars:", "reload: {poll: 2s, threshold: 7.5%}\nvars:", []string{"  reload.poll: 0s > 2s", "  reload.threshold: 5% > 7.5%"}, ""},
 		{"deadlines", "vars:", "deadlines: {drain: 1s}\nvars:", []string{"  deadlines.drain: 30s > 1s"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

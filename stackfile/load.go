@@ -64,7 +64,7 @@ func DefaultDeadlines() Deadlines {
 
 // Keys are the keys of a stack file, in the order in which they are usually written.
 func Keys() []string {
-	return []string{"extends", "include", "servers", "processes", "deadlines", "control", "vars", "stack", "urls", "tests"}
+	return []string{"extends", "include", "servers", "processes", "deadlines", "reload", "control", "vars", "stack", "urls", "tests"}
 }
 
 // Load reads and checks the stack file at path, which names components of reg. It
@@ -169,8 +169,9 @@ func (l *loader) load(ctx context.Context, top *node) *Plan {
 	if top = l.whole(top, Keys()); top == nil {
 		return nil
 	}
-	plan := &Plan{name: l.source.name, deadlines: DefaultDeadlines(), files: l.files.disk.now}
-	l.deadlines(top.get("deadlines"), &plan.deadlines)
+	plan := &Plan{name: l.source.name, deadlines: DefaultDeadlines(), reload: DefaultReload(), files: l.files.disk.now}
+	decodeSettings(l, "deadlines", top.get("deadlines"), &plan.deadlines, "{drain: 30s, stop: 30s}")
+	decodeSettings(l, "reload", top.get("reload"), &plan.reload, "{poll: 2s}")
 	plan.control = l.control(top.get("control"))
 	plan.processes = l.processes(top.get("processes"))
 	plan.servers = l.servers(ctx, top)
@@ -201,28 +202,29 @@ func (l *loader) lay(ctx context.Context, plan *Plan, top *node) bool {
 	return true
 }
 
-// deadlines decodes the runtime's settings.
-func (l *loader) deadlines(n *node, into *Deadlines) {
+// decodeSettings decodes settings of the runtime's, which stand under a key. Into has their defaults.
+func decodeSettings[C any](l *loader, key string, n *node, into *C, example string) {
 	if n == nil || n.isNull() || n.form == broken {
 		return
 	}
-	component := registry.Server[Deadlines]{Name: "deadlines", Default: *into, Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking}, Build: unbuilt}
+	// They are decoded like those of a component, which is never built.
+	component := registry.Server[C]{
+		Name: key, Default: *into, Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking},
+		Build: func(*registry.Env, C) (registry.ServeFunc, error) { return nil, nil },
+	}
 	reg, err := registry.New(component)
 	if err != nil {
 		panic("stackfile: " + err.Error())
 	}
 	d := &decoder{registry: l.registry, problems: l.problems, dir: l.source.dir, slots: func(pos, string, string) string { return "" }}
 	if n.form != mapping {
-		l.problems.add(n.pos, nil, "deadlines is %s; it must be a map such as {drain: 30s, stop: 30s}", n.is())
+		l.problems.add(n.pos, nil, "%s is %s; it must be a map such as %s", key, n.is(), example)
 		return
 	}
-	if p := d.plan("deadlines", reg.Lookup(registry.KindServer, "deadlines"), n, n.pos, ""); p != nil {
-		*into = *p.cfg.(*Deadlines)
+	if p := d.plan(key, reg.Lookup(registry.KindServer, key), n, n.pos, ""); p != nil {
+		*into = *p.cfg.(*C)
 	}
 }
-
-// unbuilt is the Build of what is decoded like a component and never built.
-func unbuilt(*registry.Env, Deadlines) (registry.ServeFunc, error) { return nil, nil }
 
 func (l *loader) vars(n *node, where string) {
 	if n != nil && n.form != mapping && n.form != broken && !n.isNull() {

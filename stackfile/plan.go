@@ -19,6 +19,7 @@ type Plan struct {
 	// sum tells what a stack that is mounted was made of.
 	sum       string
 	deadlines Deadlines
+	reload    Reload
 	control   Control
 	processes Processes
 	files     *Files

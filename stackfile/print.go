@@ -34,7 +34,8 @@ func (p *Plan) Print() ([]byte, error) {
 		put(top, "servers", servers)
 	}
 	put(top, "processes", w.processes(p.processes))
-	put(top, "deadlines", w.deadlines(p.deadlines))
+	put(top, "deadlines", settingsNode(p.deadlines, DefaultDeadlines()))
+	put(top, "reload", settingsNode(p.reload, DefaultReload()))
 	put(top, "control", w.control(p.control))
 	if vars := p.none.vars; vars != nil && vars.form == mapping && len(vars.pairs) > 0 {
 		put(top, "vars", w.node(vars, nil))
@@ -246,10 +247,11 @@ func (w *printer) address(a registry.Address) *yaml.Node {
 	return textNode(string(a))
 }
 
-func (w *printer) deadlines(d Deadlines) *yaml.Node {
+// settingsNode writes settings of the runtime's.
+func settingsNode[C any](has, usually C) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.MappingNode}
-	v, usual := reflect.ValueOf(d), reflect.ValueOf(DefaultDeadlines())
-	for _, f := range registry.Describe[Deadlines]().Fields {
+	v, usual := reflect.ValueOf(has), reflect.ValueOf(usually)
+	for _, f := range registry.Describe[C]().Fields {
 		value := &yaml.Node{Kind: yaml.ScalarNode, Value: f.Type.Format(v.Field(f.Index))}
 		if v.Field(f.Index).Equal(usual.Field(f.Index)) {
 			value.LineComment = "default"

@@ -36,10 +36,12 @@ func each(under shape) shape {
 func fileShape(reg *registry.Registry, top *yaml.Node) shape {
 	slots := yamlSlots(reg, top)
 	under := map[string]shape{
-		"servers": entryShape(reg, nil, registry.KindServer),
-		"stack":   entryShape(reg, nil, registry.KindMiddleware, registry.KindApp),
-		"urls":    each(overrideShape(reg, slots)),
-		"tests":   typeShape(reg, registry.Describe[[]Test]()),
+		"servers":   entryShape(reg, nil, registry.KindServer),
+		"deadlines": typeShape(reg, registry.Describe[Deadlines]()),
+		"reload":    typeShape(reg, registry.Describe[Reload]()),
+		"stack":     entryShape(reg, nil, registry.KindMiddleware, registry.KindApp),
+		"urls":      each(overrideShape(reg, slots)),
+		"tests":     typeShape(reg, registry.Describe[[]Test]()),
 	}
 	return func(*yaml.Node) func(string) (int, shape) {
 		return func(key string) (int, shape) {
