@@ -18,7 +18,7 @@ func (p *program) diff() *cobra.Command {
 		Use:   "diff OLD NEW",
 		Short: "Tell what changes when one stack file takes the place of another",
 		Long: `diff tells what changes when the stack file NEW takes the place of OLD: servers,
-processes, deadlines, reload and control, and then, for the URLs for which they change, slots, settings
+processes, deadlines, control and such, and then, for the URLs for which they change, slots, settings
 and vars, each with the lines that said so. The last part is what a reload makes anew, what it
 carries over with its state, and what it closes; files that a component reads may have
 changed besides.

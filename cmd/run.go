@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"runtime"
 	"strings"
@@ -74,9 +75,17 @@ func (p *program) serve(ctx context.Context, file string, log *slog.Logger) erro
 		return &failed{fmt.Errorf(noStackFile, file)}
 	}
 	defer runtime.KeepAlive(make([]byte, headroom))
-	l := &loader{program: p, file: file, log: log}
-	l.runtime = serve.New(serve.Options{Load: l.load, Logger: log})
-	err := l.runtime.Run(ctx)
+	service, err := serviceOf()
+	if err != nil {
+		return &failed{err}
+	}
+	defer service.sockets.Close()
+	l := &loader{program: p, file: file, log: log, service: service}
+	l.runtime = serve.New(serve.Options{Load: l.load, Logger: log, Inherit: service.sockets.Inherit})
+	err = l.runtime.Run(ctx)
+	if err := l.notes.end(); err != nil {
+		log.Warn("removing a file for scripts", slog.Any("err", err))
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -93,11 +102,13 @@ type loader struct {
 	file    string
 	log     *slog.Logger
 	runtime *serve.Runtime
+	service *service
 	history history
 
 	// Only loads use these, one at a time.
 	stack  *stackfile.Stack // the one that serves
 	socket string           // the control socket of the generation that serves
+	notes  notes
 }
 
 func (l *loader) load(ctx context.Context) (serve.Generation, error) { return l.make(ctx, nil) }
@@ -157,7 +168,12 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 			return serve.Generation{Watch: files}, err
 		}
 	}
+	tell := func() {}
+	if !once {
+		tell = l.announce(&g, plan)
+	}
 	g.Current = func(number uint64) {
+		tell()
 		l.stack, l.socket = stack, ""
 		if g.Control != nil {
 			l.socket = strings.TrimPrefix(g.Control.Address, "unix:")
@@ -165,6 +181,27 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 		l.history.served(number, plan.Files(), from)
 	}
 	return g, nil
+}
+
+// announce has the generation tell scripts where it listens: the first one before it serves, and it is refused if
+// that can't be done. What it returns does so for those that come after it, when they are the current one.
+func (l *loader) announce(g *serve.Generation, plan *stackfile.Plan) (tell func()) {
+	first := l.stack == nil
+	var say texts
+	g.Ready = func(_ context.Context, bound map[string]net.Addr) error {
+		say = textsOf(plan, g.Servers, bound)
+		if !first {
+			return nil
+		}
+		return l.notes.begin(say)
+	}
+	return func() {
+		if first {
+			l.service.unclaimed(l.log)
+			return
+		}
+		l.notes.change(say, l.log)
+	}
 }
 
 // atOnce makes no time at all the shortest that there is; for the runtime none stands for its default.

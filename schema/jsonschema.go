@@ -126,7 +126,7 @@ func (b *builder) mounted() object {
 	properties := object{}
 	for _, k := range keys {
 		switch k.name {
-		case "servers", "processes", "deadlines", "reload", "control", "tests":
+		case "servers", "processes", "deadlines", "reload", "control", "pid_file", "address_file", "tests":
 		case "stack":
 			properties = append(properties, member{k.name, append(k.value.(object), member{"items", ref(defSlot)})})
 		default:
@@ -138,6 +138,22 @@ func (b *builder) mounted() object {
 		{"type", "object"},
 		{"properties", properties},
 		{"additionalProperties", false},
+	}
+}
+
+// note is the path of a file that stackd writes.
+func (b *builder) note() object {
+	return object{
+		{"anyOf", []any{
+			object{{"type", "null"}},
+			object{{"const", false}},
+			object{
+				{"type", "string"},
+				{"pattern", "[^/]$"},
+				{"patternErrorMessage", "It must be off, or the path of a file such as run/stackd.pid."},
+				{"not", inAnyCase("true", "on", "yes")},
+			},
+		}},
 	}
 }
 
@@ -162,9 +178,11 @@ func (b *builder) keys() object {
 				object{{"type", "string"}, {"pattern", "^unix:."}, {"patternErrorMessage", "It must be off, or a unix socket such as unix:run/control.sock."}},
 			}},
 		},
-		"vars":    {{"type", []any{"object", "null"}}},
-		"stack":   {{"type", "array"}, {"minItems", 1}},
-		"extends": {{"type", []any{"string", "null"}}},
+		"pid_file":     b.note(),
+		"address_file": b.note(),
+		"vars":         {{"type", []any{"object", "null"}}},
+		"stack":        {{"type", "array"}, {"minItems", 1}},
+		"extends":      {{"type", []any{"string", "null"}}},
 		"include": {
 			{"type", []any{"array", "string", "null"}},
 			{"items", object{{"type", "string"}, {"minLength", 1}}},

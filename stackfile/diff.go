@@ -175,7 +175,7 @@ func facts(p *planned, prefix, dir string) []fact {
 
 func (p *Plan) dir() string { return p.layers.source.dir }
 
-// settings compares servers, processes, deadlines, reload and control.
+// settings compares what stands beside the stack, vars and urls.
 func (c *comparison) settings() []Delta {
 	deltas := []Delta{}
 	left := slices.Clone(c.next.servers)
@@ -207,6 +207,14 @@ func (c *comparison) settings() []Delta {
 	deltas = append(deltas, settingsDeltas("reload", c.old.reload, c.next.reload)...)
 	if was, is := c.old.controlled(), c.next.controlled(); was != is {
 		deltas = append(deltas, Delta{"control", some(was), some(is)})
+	}
+	for _, note := range []struct {
+		key      string
+		old, now Note
+	}{{"pid_file", c.old.pidFile, c.next.pidFile}, {"address_file", c.old.addressFile, c.next.addressFile}} {
+		if was, is := note.old.written(c.old.dir()), note.now.written(c.next.dir()); was != is {
+			deltas = append(deltas, Delta{note.key, some(was), some(is)})
+		}
 	}
 	return deltas
 }

@@ -78,6 +78,8 @@ urls:
 		{"control", "vars:", "control: unix:run/c.sock\nvars:", []string{"  control: on > unix:run/c.sock"}, ""},
 		{"processes", "vars:", "processes: auto\nvars:", []string{"  processes: 1 > auto"}, ""},
 		{"reload", "vars:", "reload: {poll: 2s, threshold: 7.5%}\nvars:", []string{"  reload.poll: 0s > 2s", "  reload.threshold: 5% > 7.5%"}, ""},
+		{"pid_file", "vars:", "pid_file: run/s.pid\nvars:", []string{"  pid_file: off > run/s.pid"}, ""},
+		{"address_file", "vars:", "address_file: a\nvars:", []string{"  address_file: off > a"}, ""},
 		{"deadlines", "vars:", "deadlines: {drain: 1s}\nvars:", []string{"  deadlines.drain: 30s > 1s"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

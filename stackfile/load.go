@@ -64,7 +64,7 @@ func DefaultDeadlines() Deadlines {
 
 // Keys are the keys of a stack file, in the order in which they are usually written.
 func Keys() []string {
-	return []string{"extends", "include", "servers", "processes", "deadlines", "reload", "control", "vars", "stack", "urls", "tests"}
+	return []string{"extends", "include", "servers", "processes", "deadlines", "reload", "control", "pid_file", "address_file", "vars", "stack", "urls", "tests"}
 }
 
 // Load reads and checks the stack file at path, which names components of reg. It
@@ -173,6 +173,7 @@ func (l *loader) load(ctx context.Context, top *node) *Plan {
 	decodeSettings(l, "deadlines", top.get("deadlines"), &plan.deadlines, "{drain: 30s, stop: 30s}")
 	decodeSettings(l, "reload", top.get("reload"), &plan.reload, "{poll: 2s}")
 	plan.control = l.control(top.get("control"))
+	l.notes(top, plan)
 	plan.processes = l.processes(top.get("processes"))
 	plan.servers = l.servers(ctx, top)
 	if l.lay(ctx, plan, top) {

@@ -26,6 +26,7 @@ type Plan struct {
 	servers   []*planned
 	tests     []Case
 
+	pidFile, addressFile Note
 	keys     []string // of the overrides, as written
 	patterns []pattern
 	areas    []region

@@ -37,6 +37,8 @@ func (p *Plan) Print() ([]byte, error) {
 	put(top, "deadlines", settingsNode(p.deadlines, DefaultDeadlines()))
 	put(top, "reload", settingsNode(p.reload, DefaultReload()))
 	put(top, "control", w.control(p.control))
+	put(top, "pid_file", w.note(p.pidFile))
+	put(top, "address_file", w.note(p.addressFile))
 	if vars := p.none.vars; vars != nil && vars.form == mapping && len(vars.pairs) > 0 {
 		put(top, "vars", w.node(vars, nil))
 	}
@@ -270,6 +272,17 @@ func (w *printer) control(c Control) *yaml.Node {
 		n.LineComment = "default"
 	}
 	return n
+}
+
+func (w *printer) note(n Note) *yaml.Node {
+	if n.Path != "" {
+		return textNode(n.written(w.main.dir))
+	}
+	off := plainScalar("", n.written(""))
+	if n.at == nil {
+		off.LineComment = "default"
+	}
+	return off
 }
 
 func (w *printer) processes(p Processes) *yaml.Node {

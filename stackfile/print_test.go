@@ -41,6 +41,7 @@ func essence(p *Plan) []string {
 	}
 	add("%v", p.deadlines)
 	add("%v", p.control)
+	add("%v %v", p.pidFile.Path, p.addressFile.Path)
 	for _, s := range p.servers {
 		add("server %s", s.def.Name)
 		settings(s)

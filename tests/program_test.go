@@ -147,8 +147,13 @@ func start(t testing.TB, file string) *server {
 // startProgram is start for a program of one's own.
 func startProgram(t testing.TB, program, file string) *server {
 	t.Helper()
-	s := &server{t: t, file: file, grown: make(chan struct{}), exited: make(chan error, 1)}
-	s.cmd = exec.Command(program, "run", "--log-level", "debug", filepath.Base(file))
+	return startCommand(t, exec.Command(program, "run", "--log-level", "debug", filepath.Base(file)), file)
+}
+
+// startCommand is start for a command line of one's own.
+func startCommand(t testing.TB, cmd *exec.Cmd, file string) *server {
+	t.Helper()
+	s := &server{t: t, file: file, cmd: cmd, grown: make(chan struct{}), exited: make(chan error, 1)}
 	s.cmd.Dir = filepath.Dir(file)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	log, err := s.cmd.StderrPipe()
