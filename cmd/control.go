@@ -195,6 +195,15 @@ func (p *program) reloaded(r control.Reload, asJSON bool) error {
 		line("listening", "%s", list(append(r.Kept, r.Started...)))
 		line("servers ended", "%s", list(r.Ended))
 	}
+	if r.RequestsMoved > 0 {
+		line("go on", "%s of generation %d, for which nothing changed", count(r.RequestsMoved, "request"), r.Replaced)
+	}
+	if r.RequestsKept > 0 {
+		line("kept", "%s as generation %d began them, as on_reload says", count(r.RequestsKept, "request"), r.Replaced)
+	}
+	if r.RequestsClosed > 0 {
+		line("closed", "%s of generation %d, as on_reload says", count(r.RequestsClosed, "request"), r.Replaced)
+	}
 	if r.Draining > 0 {
 		line("draining", "%s of generation %d", count(r.Draining, "request"), r.Replaced)
 	}
@@ -221,7 +230,8 @@ func (p *program) status() *cobra.Command {
 still drain; where it listens, with how many connections; and the requests under way, the
 oldest first: their age, the generation, the slot that they are in, and the URL. One that waits
 there for its turn, as in the queue of a pool, is said to wait. A zombie is a request that was
-answered since its handlers hang: they go on running where it says.`,
+answered since its handlers hang: they go on running where it says. One marked with + was kept
+by on_reload: its generation is closed, and it goes on until it ends by itself.`,
 	}, func(ctx context.Context, c *control.Client) error {
 		for {
 			s, err := c.Status(ctx)
@@ -289,6 +299,9 @@ func statusText(s control.Status, now time.Time) string {
 	for _, l := range s.Listeners {
 		line("%-10s %s, %s", l.Server, fit(l.Bound, 45), count(l.Connections, "connection"))
 	}
+	if s.KeptRequests > 0 {
+		line("%s kept from generations that are closed, as on_reload says (+)", count(s.KeptRequests, "request"))
+	}
 	if s.Zombies > 0 {
 		line("%s: answered without the handlers, which go on running", count(s.Zombies, "zombie"))
 	}
@@ -299,7 +312,8 @@ func statusText(s control.Status, now time.Time) string {
 		column = max(column, utf8.RuneCountInString(place(r)))
 	}
 	for _, r := range named {
-		line("%8s  %3d  %-7s %-*s %s", short(r.Age), r.Generation, r.Method, column, place(r), r.Host+r.Path)
+		mark := map[bool]string{true: "+"}[r.Kept]
+		line("%8s  %3d%-1s %-7s %-*s %s", short(r.Age), r.Generation, mark, r.Method, column, place(r), r.Host+r.Path)
 	}
 	if n := len(s.Requests) - most; n > 0 {
 		line("and %s", count(n, "other request"))

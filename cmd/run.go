@@ -151,6 +151,10 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 			Check: checked.Sub(begin), Build: time.Since(checked),
 		},
 	}
+	if l.stack != nil {
+		succession := stack.Succeed(l.stack)
+		g.Fate = func(r serve.Request) serve.Fate { return fateOf(succession.Fate(r.Method, r.Host, r.Path)) }
+	}
 	if from != nil {
 		g.Made.RollbackTo = from.generation
 	}
@@ -206,6 +210,20 @@ func (l *loader) announce(g *serve.Generation, plan *stackfile.Plan) (tell func(
 
 // atOnce makes no time at all the shortest that there is; for the runtime none stands for its default.
 func atOnce(d time.Duration) time.Duration { return max(d, 1) }
+
+// fateOf tells the runtime what becomes of a request.
+func fateOf(f stackfile.Fate) serve.Fate {
+	way := serve.Drain
+	switch {
+	case f.Stays:
+		way = serve.Move
+	case f.OnReload == stackfile.OnReloadKeep:
+		way = serve.Keep
+	case f.OnReload == stackfile.OnReloadClose:
+		way = serve.Close
+	}
+	return serve.Fate{Way: way, Release: f.Release}
+}
 
 // names returns a list that isn't nil.
 func names(all []string) []string { return append([]string{}, all...) }

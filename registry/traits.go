@@ -28,6 +28,9 @@ type Traits struct {
 	// Guards says that it lets only some clients in. A check warns of what it seems to cover and
 	// doesn't, such as /admin beside /admin/.
 	Guards bool
+	// Rewrites says that it may hand a request on with another URL than it came with, so that nobody outside can
+	// tell what the request meets in a [Stack] that is mounted further in.
+	Rewrites bool
 	// TLS says of a server that it speaks with its clients over TLS only.
 	TLS bool
 }

@@ -178,6 +178,7 @@ func (b *builder) keys() object {
 				object{{"type", "string"}, {"pattern", "^unix:."}, {"patternErrorMessage", "It must be off, or a unix socket such as unix:run/control.sock."}},
 			}},
 		},
+		"on_reload":    onReload(),
 		"pid_file":     b.note(),
 		"address_file": b.note(),
 		"vars":         {{"type", []any{"object", "null"}}},
@@ -285,11 +286,20 @@ func described(about string, all ...any) object {
 	return append(object{{"description", about}}, anyOf(all...)...)
 }
 
+// onReload is what the key of that name may say.
+func onReload() object {
+	var legal []any
+	for _, o := range stackfile.OnReloads() {
+		legal = append(legal, string(o))
+	}
+	return anyOf(object{{"enum", append(legal, nil)}}, ref(defExpansion))
+}
+
 // override is what stands under a pattern.
 func (b *builder) override() object {
 	properties := object{{"vars", object{
 		{"description", "Vars for these URLs, merged over the others by key."}, {"type", []any{"object", "null"}},
-	}}}
+	}}, {"on_reload", append(object{{"description", "What becomes of requests for these URLs that are under way when a reload changes what they meet."}}, onReload()...)}}
 	for _, d := range b.of(registry.KindMiddleware, registry.KindApp) {
 		properties = properties.set(d.Name, b.slot(b.prose[d.Package].Synopsis, []*registry.Definition{d}, d.Kind))
 	}

@@ -25,14 +25,17 @@ type Stack struct {
 	// Servers are those of the plan, in its order, once for each address.
 	Servers []Server
 
-	chains chains
-	depot  *depot
+	chains    chains
+	inspector *inspector
+	depot     *depot
 	// held are the instances that this stack uses, in the order in which they were
 	// built.
 	held    []*instance
 	changes Changes
 	once    sync.Once
-	closing atomic.Pointer[planned] // what Close waits for
+	closing atomic.Pointer[instance] // what Close waits for
+	// next is the stack that was built last with this one before it. The depot's mutex guards it.
+	next *Stack
 }
 
 // Server is a built server.
@@ -53,6 +56,17 @@ type Server struct {
 type chain struct {
 	handler http.Handler
 	base    *environ.Base
+	// links are the instances that it consists of, outermost first; vars are those of the base.
+	links []*instance
+	vars  map[string]any
+	// onReload is what the stack file says of these requests; empty for nothing.
+	onReload OnReload
+}
+
+// composed is what the chains with the same instances have in common.
+type composed struct {
+	handler http.Handler
+	links   []*instance
 }
 
 // depot is what a stack and its successors have in common.
@@ -64,18 +78,23 @@ type depot struct {
 	slots  []string
 }
 
-// instance is a built component that stacks share.
+// instance is a built component that stacks share. It knows nothing of the plan that it was built of, which
+// others outlive it with.
 type instance struct {
-	planned *planned
-	built   *registry.Instance
-	log     *slog.Logger
+	identity string
+	place    string // in the stack
+	title    string // what people call it
+	built    *registry.Instance
+	log      *slog.Logger
+	mounting *mounting // nil for one that mounts no stack
+	rewrites bool      // it may change the URL
 	// number tells it from others of its depot, also from one with the same settings that
 	// was built of files which have changed since.
 	number int
 	// refs are what it was bound to: the instances of planned.refs, and those of the stacks that it
 	// mounts.
 	refs []*instance
-	// users counts the stacks that hold it; one without is closed. The depot's mutex guards it.
+	// users counts the stacks and requests that hold it; one without is closed. The depot's mutex guards it.
 	users int
 }
 
@@ -92,13 +111,13 @@ func (p *Plan) Build(ctx context.Context, log *slog.Logger, prev *Stack) (*Stack
 func (p *Plan) assemble(ctx context.Context, log *slog.Logger, prev *Stack, how *Rehearsal) (*Stack, error) {
 	s := &Stack{depot: new(depot)}
 	b := &builder{
-		plan: p, rehearsal: how, stack: s, log: log, chains: make(map[string]http.Handler),
+		plan: p, rehearsal: how, stack: s, log: log, chains: make(map[string]*composed),
 		built: make(map[*planned]*instance), mounted: make(map[*Plan]chains), held: make(map[string]*instance), before: make(map[string]*instance),
 	}
 	if prev != nil {
 		s.depot = prev.depot
 		for _, i := range prev.held {
-			b.before[i.planned.identity()] = i
+			b.before[i.identity] = i
 		}
 	}
 	done := make(chan error, 1)
@@ -126,44 +145,58 @@ func (p *Plan) assemble(ctx context.Context, log *slog.Logger, prev *Stack, how 
 
 // retire notes what the stack before has and this one hasn't.
 func (s *Stack) retire(prev *Stack) {
+	s.depot.mu.Lock()
+	prev.next = s
+	s.depot.mu.Unlock()
 	has := make(map[*instance]bool, len(s.held))
 	for _, i := range s.held {
 		has[i] = true
 	}
 	for _, i := range prev.held {
 		if !has[i] {
-			s.changes.Retired = append(s.changes.Retired, i.planned.full())
+			s.changes.Retired = append(s.changes.Retired, i.place)
 		}
 	}
 }
 
-// Close gives back what the stack holds. What no other stack holds is closed, in the reverse
-// of the order in which it was built. No request may be using the stack any more. A
-// second call does nothing.
+// Close gives back what the stack holds. What no other stack holds, and no request, is closed, in the reverse
+// of the order in which it was built. No request may be using the stack any more, save those that stay or are kept;
+// see [Succession]. A second call does nothing.
 func (s *Stack) Close() {
 	s.once.Do(func() {
-		for _, i := range slices.Backward(s.held) {
-			s.depot.mu.Lock()
-			i.users--
-			last := i.users == 0
-			s.depot.mu.Unlock()
-			if !last {
-				continue
-			}
-			s.closing.Store(i.planned)
-			if err := i.built.Close(); err != nil {
-				i.log.Error("closing it went wrong", "error", err)
-			}
+		s.depot.mu.Lock()
+		next := s.next
+		s.depot.mu.Unlock()
+		if next != nil {
+			s.inspector.follow(next.inspector)
 		}
+		s.depot.release(s.held, s.closing.Store)
 	})
 }
 
 // Closing names the component that Close waits for now, or that it has waited for last.
 func (s *Stack) Closing() string {
-	if p := s.closing.Load(); p != nil {
-		return p.title()
+	if i := s.closing.Load(); i != nil {
+		return i.title
 	}
 	return ""
+}
+
+// release gives back instances that are held, the last first. What nobody holds any more is closed, and told before.
+func (d *depot) release(held []*instance, closing func(*instance)) {
+	for _, i := range slices.Backward(held) {
+		d.mu.Lock()
+		i.users--
+		last := i.users == 0
+		d.mu.Unlock()
+		if !last {
+			continue
+		}
+		closing(i)
+		if err := i.built.Close(); err != nil {
+			i.log.Error("closing it went wrong", "error", err)
+		}
+	}
 }
 
 // Changes tell what a build came to: the instances that it made, those that it took over from the stack
@@ -227,12 +260,10 @@ type builder struct {
 	rehearsal *Rehearsal
 	stack     *Stack
 	log       *slog.Logger
-	chains    map[string]http.Handler
+	chains    map[string]*composed
 	// mounted are the stacks within the stack that are built.
 	mounted map[*Plan]chains
-	// inspector is what those who inspect the stack ask.
-	inspector inspect.Stack
-	built     map[*planned]*instance
+	built   map[*planned]*instance
 	// held and before are the instances of this stack and of that before it, by key.
 	held, before map[string]*instance
 
@@ -248,7 +279,7 @@ func (b *builder) current() string {
 
 func (b *builder) build(ctx context.Context) error {
 	var ps problems
-	b.inspector = b.plan.inspector()
+	b.stack.inspector = b.plan.inspector()
 	b.plan.instances(func(p *planned, _ *effect) { b.open(ctx, p, &ps) })
 	servers := b.plan.servers
 	if b.rehearsal != nil {
@@ -287,7 +318,7 @@ func (b *builder) compose(p *Plan) chains {
 }
 
 // mount returns what serves a stack that a setting holds, whose instances are built.
-func (b *builder) mount(p *Plan) http.Handler {
+func (b *builder) mount(p *Plan) chains {
 	known, ok := b.mounted[p]
 	if !ok {
 		known = b.compose(p)
@@ -333,7 +364,14 @@ func (b *builder) open(ctx context.Context, p *planned, ps *problems) {
 		ps.add(p.at, []string{p.where, p.path}, "%s %q can't be built: %s", p.def.Kind, p.def.Name, err)
 		return
 	}
-	i := &instance{planned: p, built: built, log: log, refs: refs, users: 1}
+	i := &instance{identity: p.identity(), place: p.full(), title: p.title(), built: built, log: log, rewrites: p.def.Traits(p.cfg).Rewrites, refs: refs, users: 1}
+	if len(p.mounts) > 0 {
+		def, cfg := p.def, p.cfg
+		i.mounting = &mounting{shell: p.hash(false), refs: refs[:len(p.refs)], inside: func(path string) (string, bool) { return def.Inside(cfg, path) }}
+		for _, m := range p.mounts {
+			i.mounting.stacks = append(i.mounting.stacks, b.mount(m.plan))
+		}
+	}
 	d := b.stack.depot
 	d.mu.Lock()
 	d.made++
@@ -367,16 +405,16 @@ func (b *builder) take(p *planned, refs []*instance) *instance {
 }
 
 func (b *builder) hold(i *instance) {
-	b.held[i.planned.identity()] = i
+	b.held[i.identity] = i
 	b.stack.held = append(b.stack.held, i)
 }
 
 // chain composes what answers the requests of a route.
 func (b *builder) chain(plan *Plan, r *route) *chain {
-	c := &chain{base: new(environ.Base)}
-	inspect.Key.Preset(c.base, b.inspector)
+	c := &chain{base: new(environ.Base), vars: plainVars(r.vars), onReload: r.onReload.reloading()}
+	inspect.Key.Preset(c.base, inspect.Stack(b.stack.inspector))
 	environ.Matched.Preset(c.base, plan.shown(r))
-	environ.Vars.Preset(c.base, plainVars(r.vars))
+	environ.Vars.Preset(c.base, c.vars)
 
 	var key strings.Builder
 	fmt.Fprintf(&key, "%p ", plan) // a slot may have another index in another stack
@@ -394,8 +432,13 @@ func (b *builder) chain(plan *Plan, r *route) *chain {
 		}
 	}
 	if known := b.chains[key.String()]; known != nil {
-		c.handler = known
+		c.handler, c.links = known.handler, known.links
 		return c
+	}
+	for _, e := range r.effects {
+		if e.instance != nil {
+			c.links = append(c.links, b.built[e.instance])
+		}
 	}
 	places := placesOf(r.effects, followed)
 	for i, e := range slices.Backward(r.effects) {
@@ -422,7 +465,7 @@ func (b *builder) chain(plan *Plan, r *route) *chain {
 	if !caught {
 		c.handler = lastResort{next: c.handler, log: b.log}
 	}
-	b.chains[key.String()] = c.handler
+	b.chains[key.String()] = &composed{c.handler, c.links}
 	return c
 }
 

@@ -409,6 +409,20 @@ func (c *linter) same(index int) {
 			return c.sameSettings(index, so, both[0], both[1]), false
 		})
 	}
+	if o.onReload != nil {
+		c.inVain(index, func(other *override) bool { return other.onReload != nil }, func(set, rest []int) ([]sameLeaf, bool) {
+			before := c.reloads(rest)
+			value := reloadFacts(before)[0].value
+			if value != reloadFacts(c.reloads(set))[0].value {
+				return nil, false
+			}
+			since := ", by default"
+			if before != nil {
+				since = " (" + before.pos.seenFrom(o.onReload.pos) + ")"
+			}
+			return []sameLeaf{{at: o.onReload.pos, text: onReloadKey + " is " + value + " already", since: since}}, false
+		})
+	}
 	if o.vars != nil && o.vars.form == mapping {
 		seen := make(map[*node]bool)
 		c.inVain(index, func(other *override) bool { return other.vars != nil }, func(_, rest []int) (same []sameLeaf, again bool) {

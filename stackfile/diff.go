@@ -284,7 +284,8 @@ func compareFacts(prefix string, before, after []fact) []Delta {
 
 // routes compares what two routes come to.
 func (c *comparison) routes(before, after *route) []Delta {
-	deltas := compareFacts("vars.", varFacts(before.vars), varFacts(after.vars))
+	deltas := compareFacts("", reloadFacts(before.onReload), reloadFacts(after.onReload))
+	deltas = append(deltas, compareFacts("vars.", varFacts(before.vars), varFacts(after.vars))...)
 	names := func(r *route, other *route) (common []string) {
 		for _, f := range r.effects {
 			if other.effect(f.slot.name) != nil {
@@ -388,6 +389,13 @@ func mounted(name string, before, after *planned) []Delta {
 		}
 	}
 	return deltas
+}
+
+func reloadFacts(n *node) []fact {
+	if n == nil {
+		return []fact{{name: onReloadKey, value: string(OnReloadDrain), text: string(OnReloadDrain)}}
+	}
+	return []fact{{name: onReloadKey, value: string(n.reloading()), text: string(n.reloading()), origin: n.pos.String()}}
 }
 
 func varFacts(vars *node) []fact {
@@ -609,7 +617,7 @@ func (p *Plan) said() []string {
 		all = append(all, i.print)
 	}
 	for _, r := range append([]*route{p.none}, p.routes...) {
-		all = append(all, fmt.Sprintf("%#v", plainVars(r.vars)))
+		all = append(all, fmt.Sprintf("%#v %s", plainVars(r.vars), r.onReload.reloading()))
 		for _, o := range r.set {
 			all = append(all, p.keys[o])
 		}

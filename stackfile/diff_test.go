@@ -76,6 +76,8 @@ urls:
 		{"a server", "127.0.0.1:2", "127.0.0.1:3", []string{"  server http 127.0.0.1:2: http > nothing", "  server http 127.0.0.1:3: nothing > http"}, "http"},
 		{"a setting of a server", `"127.0.0.1:2"`, `"127.0.0.1:2", port: 7`, []string{"  server http 127.0.0.1:2: port: 0 > 7"}, "http"},
 		{"control", "vars:", "control: unix:run/c.sock\nvars:", []string{"  control: on > unix:run/c.sock"}, ""},
+		{"on_reload", "vars:", "on_reload: keep\nvars:", []string{"for ", "  on_reload: drain > keep"}, ""},
+		{"on_reload of a URL", "/b/: {tag: on}", "/b/: {tag: on, on_reload: close}", []string{"for /b/", "  on_reload: drain > close"}, ""},
 		{"processes", "vars:", "processes: auto\nvars:", []string{"  processes: 1 > auto"}, ""},
 		{"reload", "vars:", "reload: {poll: 2s, threshold: 7.5%}\nvars:", []string{"  reload.poll: 0s > 2s", "  reload.threshold: 5% > 7.5%"}, ""},
 		{"pid_file", "vars:", "pid_file: run/s.pid\nvars:", []string{"  pid_file: off > run/s.pid"}, ""},

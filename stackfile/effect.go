@@ -71,7 +71,7 @@ const (
 	varsSetting = 4
 )
 
-// topics are things that an override can be about, a bit for each slot and one for the vars.
+// topics are things that an override can be about, a bit for each slot, one for the vars and one for on_reload.
 type topics [maxEntries/64 + 1]uint64
 
 func (t *topics) add(i int) { t[i/64] |= 1 << (i % 64) }
@@ -252,6 +252,17 @@ func (e *effects) routes(ctx context.Context, plan *Plan, vars *node) {
 	}
 }
 
+// reloads returns what is said of requests under way by the overrides in set; nil for nothing.
+func (e *effects) reloads(set []int) *node {
+	said := e.onReloads
+	for _, o := range set {
+		if over := e.overrides[o].onReload; over != nil {
+			said = over
+		}
+	}
+	return said
+}
+
 // prepare notes what is asked of overrides for many regions.
 func (e *effects) prepare(patterns []pattern, areas []region) {
 	e.covering = make([][]int, len(patterns))
@@ -274,6 +285,9 @@ func (e *effects) prepare(patterns []pattern, areas []region) {
 		if o.vars != nil {
 			e.topics[n].add(maxEntries)
 		}
+		if o.onReload != nil {
+			e.topics[n].add(maxEntries + 1)
+		}
 	}
 }
 
@@ -283,11 +297,13 @@ type route struct {
 	set     []int
 	effects []*effect
 	vars    *node
+	// onReload is what was said of requests under way; nil for nothing.
+	onReload *node
 }
 
 // route returns the chain of the overrides in set. Example returns a URL it is for.
 func (e *effects) route(set []int, vars *node, example func() string) *route {
-	r := &route{set: set, vars: e.vars(vars, set), effects: e.base}
+	r := &route{set: set, vars: e.vars(vars, set), effects: e.base, onReload: e.reloads(set)}
 	for _, o := range set {
 		for _, i := range e.speaks[o] {
 			if e.touched[i] {
@@ -594,6 +610,9 @@ func (e *effects) findLeaves(index int) []leaf {
 	}
 	if o.vars != nil {
 		walk("\x00vars", nil, o.vars, nil, o.vars.pos)
+	}
+	if n := o.onReload; n != nil {
+		found = append(found, leaf{path: "\x00" + onReloadKey, value: string(n.reloading()), shown: string(n.reloading()), at: n.pos})
 	}
 	for _, i := range e.speaks[index] {
 		s := e.slots[i]

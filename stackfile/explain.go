@@ -12,7 +12,7 @@ import (
 // empty.
 func (p *Plan) Explain(method, host, path string) inspect.Explanation {
 	r := p.find(method, host, path)
-	e := inspect.Explanation{Method: method, Host: host, Path: path, Patterns: []inspect.Pattern{}, Vars: p.varsOf(r.set)}
+	e := inspect.Explanation{Method: method, Host: host, Path: path, Patterns: []inspect.Pattern{}, Vars: p.varsOf(r.set), OnReload: p.onReloadOf(r.set)}
 	for _, o := range r.set {
 		e.Patterns = append(e.Patterns, inspect.Pattern{Pattern: p.keys[o], Origin: p.layers.overrides[o].at.String()})
 	}

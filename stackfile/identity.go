@@ -16,11 +16,12 @@ import (
 // component, the effective settings and the instances referred to. It is a hash, since settings may
 // be secret. Whoever only checks a stack never asks, and is spared a quarter of the time.
 func (p *planned) identity() string {
-	p.once.Do(func() { p.hashed = p.hash() })
+	p.once.Do(func() { p.hashed = p.hash(true) })
 	return p.hashed
 }
 
-func (p *planned) hash() string {
+// hash is identity, with the stacks that are mounted or without.
+func (p *planned) hash(mounted bool) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q\n", p.full(), p.def.Kind, p.def.Name)
 	for _, f := range p.def.Settings.Fields {
@@ -34,6 +35,9 @@ func (p *planned) hash() string {
 		fmt.Fprintf(h, "%q %s\n", ref.path, ref.identity())
 	}
 	for _, m := range p.mounts {
+		if !mounted {
+			break
+		}
 		fmt.Fprintf(h, "%q %s\n", m.path, m.plan.sum)
 	}
 	return p.full() + " " + hex.EncodeToString(h.Sum(nil))

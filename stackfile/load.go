@@ -64,7 +64,7 @@ func DefaultDeadlines() Deadlines {
 
 // Keys are the keys of a stack file, in the order in which they are usually written.
 func Keys() []string {
-	return []string{"extends", "include", "servers", "processes", "deadlines", "reload", "control", "pid_file", "address_file", "vars", "stack", "urls", "tests"}
+	return []string{"extends", "include", "servers", "processes", "deadlines", "reload", "control", "pid_file", "address_file", "on_reload", "vars", "stack", "urls", "tests"}
 }
 
 // Load reads and checks the stack file at path, which names components of reg. It
@@ -120,6 +120,8 @@ type loader struct {
 
 	slots     []*slot
 	overrides []*override
+	// onReloads is what the file says of requests under way; nil for nothing.
+	onReloads *node
 	// partial says that an entry of the stack wasn't understood, so that slots are missing.
 	partial bool
 	// guessed are the keys that misspelt ones were probably meant to be.
@@ -142,7 +144,9 @@ type override struct {
 	at      pos
 	pattern pattern
 	vars    *node
-	slots   []*slotOverride
+	// onReload is what it says of requests under way; nil for nothing.
+	onReload *node
+	slots    []*slotOverride
 }
 
 // speaks returns what the override says to a slot, or nil.
@@ -189,6 +193,7 @@ func (l *loader) load(ctx context.Context, top *node) *Plan {
 
 // lay plans the stack, and reports whether there is something to plan.
 func (l *loader) lay(ctx context.Context, plan *Plan, top *node) bool {
+	l.onReloads = l.onReload(top.get(onReloadKey))
 	l.vars(top.get("vars"), "")
 	l.stack(top)
 	l.urls(top.get("urls"))
@@ -432,8 +437,8 @@ func (l *loader) stack(top *node) {
 			l.partial = true
 			continue
 		}
-		if e.as == "vars" {
-			l.problems.add(e.at, nil, "a slot can't be called vars, which is something else under urls; give it another name with as:")
+		if slices.Contains(overrideKeys(), e.as) {
+			l.problems.add(e.at, nil, "a slot can't be called %s, which is something else under urls; give it another name with as:", e.as)
 			l.partial = true
 			continue
 		}
@@ -525,6 +530,10 @@ func (l *loader) override(o *override, n *node) {
 			o.vars = p.value
 			continue
 		}
+		if p.key == onReloadKey {
+			o.onReload = l.onReload(p.value, o.key)
+			continue
+		}
 		i := slices.IndexFunc(l.slots, func(s *slot) bool { return s.name == p.key })
 		if i < 0 {
 			if !l.partial {
@@ -540,7 +549,7 @@ func (l *loader) override(o *override, n *node) {
 
 // unknownSlot says that an override speaks to a slot that isn't there.
 func (l *loader) unknownSlot(o *override, p pair) {
-	legal := []string{"vars"}
+	legal := overrideKeys()
 	for _, s := range l.slots {
 		legal = append(legal, s.name)
 	}
@@ -580,6 +589,9 @@ func (l *loader) elsewhere(o *override, key string) string {
 
 // entryKeys are the keys of an entry that are none of its component's settings.
 func entryKeys() []string { return []string{"use", "as", "off"} }
+
+// overrideKeys are the keys of an override that are no slots.
+func overrideKeys() []string { return []string{"vars", onReloadKey} }
 
 func (l *loader) slotOverride(o *override, s *slot, p pair) (*slotOverride, bool) {
 	so := &slotOverride{slot: s, at: p.keyPos}

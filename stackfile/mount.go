@@ -25,7 +25,9 @@ type mount struct {
 }
 
 // mountedKeys are the keys of a stack that is written where it is mounted.
-func mountedKeys() []string { return []string{"extends", "include", "vars", "stack", "urls"} }
+func mountedKeys() []string {
+	return []string{"extends", "include", onReloadKey, "vars", "stack", "urls"}
+}
 
 // mounted returns the plan of the stack that a setting names or writes out, or nil after adding
 // problems. Within is the path of the setting, which the instances of that stack begin theirs with.

@@ -3,6 +3,7 @@ package stackfile
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/stackd/stackd/registry/inspect"
 )
@@ -66,14 +67,17 @@ func (e *effects) outline(index int) inspect.Override {
 	return shown
 }
 
-// inspector tells of the stack that is running.
+// inspector tells of the stack that is running. A request that outlives its stack asks that of the stack which
+// came after, and keeps no plan in memory that is over.
 type inspector struct {
-	*Plan
+	plan       atomic.Pointer[Plan]
+	next       atomic.Pointer[inspector] // set when the stack is over
 	components []inspect.Component
 }
 
-func (p *Plan) inspector() inspect.Stack {
-	i := inspector{Plan: p}
+func (p *Plan) inspector() *inspector {
+	i := &inspector{}
+	i.plan.Store(p)
 	for _, d := range p.layers.registry.All() {
 		c := inspect.Component{Kind: string(d.Kind), Name: d.Name}
 		if purpose := p.layers.options.Purpose; purpose != nil {
@@ -84,8 +88,26 @@ func (p *Plan) inspector() inspect.Stack {
 	return i
 }
 
-func (i inspector) Components() []inspect.Component { return slices.Clone(i.components) }
+// follow makes it tell of a stack that came after.
+func (i *inspector) follow(next *inspector) {
+	i.next.Store(next)
+	i.plan.Store(nil)
+}
 
-func (i inspector) Explain(method, url string) (inspect.Explanation, error) {
-	return i.ExplainURL(method, url)
+// current returns the plan that it tells of.
+func (i *inspector) current() *Plan {
+	for {
+		if p := i.plan.Load(); p != nil {
+			return p
+		}
+		i = i.next.Load()
+	}
+}
+
+func (i *inspector) Outline() inspect.Outline { return i.current().Outline() }
+
+func (i *inspector) Components() []inspect.Component { return slices.Clone(i.components) }
+
+func (i *inspector) Explain(method, url string) (inspect.Explanation, error) {
+	return i.current().ExplainURL(method, url)
 }

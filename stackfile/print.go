@@ -39,6 +39,9 @@ func (p *Plan) Print() ([]byte, error) {
 	put(top, "control", w.control(p.control))
 	put(top, "pid_file", w.note(p.pidFile))
 	put(top, "address_file", w.note(p.addressFile))
+	if n := p.none.onReload; n != nil {
+		put(top, onReloadKey, w.node(n, nil))
+	}
 	if vars := p.none.vars; vars != nil && vars.form == mapping && len(vars.pairs) > 0 {
 		put(top, "vars", w.node(vars, nil))
 	}
@@ -312,6 +315,9 @@ func (w *printer) override(index int) *yaml.Node {
 			put(n, p.key, w.node(p.value, t))
 		}
 		put(all, so.slot.name, n)
+	}
+	if o.onReload != nil {
+		put(all, onReloadKey, w.node(o.onReload, nil))
 	}
 	if o.vars != nil {
 		put(all, "vars", w.node(o.vars, nil))

@@ -100,7 +100,7 @@ func (b *builder) stand(p *planned) bool {
 		panic("stackfile: " + err.Error()) // it was looked at before
 	}
 	b.stack.depot.made++
-	b.built[p] = &instance{planned: p, built: &registry.Instance{Product: product}, number: b.stack.depot.made}
+	b.built[p] = &instance{identity: p.identity(), place: place, built: &registry.Instance{Product: product}, number: b.stack.depot.made}
 	return true
 }
 

@@ -31,6 +31,7 @@ func (r *Runtime) handOver(old, next *generation) handover {
 	if next.Fate == nil {
 		return h
 	}
+	defer func() { next.Fate = nil }() // what it knows of the generation before goes with that
 	for _, f := range old.inside() {
 		fate := next.Fate(Request{f.method, f.host, f.path})
 		release := fate.Release

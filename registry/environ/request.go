@@ -22,7 +22,8 @@ var User = NewInherited[string]("user")
 var Prefix = NewInherited[string]("prefix")
 
 // Generation returns which built stack answers the request: the number that the program logs when
-// the stack begins to serve, one more with each reload. It is 0 outside of the program.
+// the stack begins to serve, one more with each reload. It is 0 outside of the program. A request that a reload
+// leaves alone, since nothing that it meets has changed, keeps the number with which it began.
 func Generation(r *http.Request) uint64 {
 	if rec, ok := r.Context().Value(recordKey{}).(*record); ok {
 		return rec.generation

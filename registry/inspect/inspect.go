@@ -100,6 +100,8 @@ type Explanation struct {
 	Patterns []Pattern `json:"patterns"`
 	// Vars are the vars for the URL, by dotted name.
 	Vars []Setting `json:"vars"`
+	// OnReload is what becomes of a request under way when a reload changes any of this.
+	OnReload Setting `json:"on_reload"`
 	// Slots is the chain, outermost first. Slots that are off are listed too.
 	Slots []Slot `json:"slots"`
 	// Found is what the app would answer with, where it says so.

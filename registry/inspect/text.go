@@ -27,6 +27,10 @@ func (e Explanation) String() string {
 			t.setting(v, "  ")
 		}
 	}
+	if e.OnReload.Origin != "" {
+		t.add("", "")
+		t.setting(e.OnReload, "")
+	}
 	t.add("", "")
 	t.add("", "stack, outermost first:")
 	for _, s := range e.Slots {

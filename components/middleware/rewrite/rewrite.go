@@ -43,7 +43,7 @@ func init() { registry.Register(Component) }
 // Component is the rewrite middleware.
 var Component = registry.Middleware[Config]{
 	Name:   "rewrite",
-	Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking},
+	Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking, Rewrites: true},
 	Build:  build,
 }
 
