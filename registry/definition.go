@@ -198,7 +198,7 @@ func parts(t *Type, v reflect.Value, path string, f func(path string, v any)) {
 // life of the instance as [Env.Context] describes, not the call; cancelling it is the owner's
 // way of stopping what the instance does without closing it.
 func (d *Definition) Open(ctx context.Context, cfg any, log *slog.Logger) (*Instance, error) {
-	env := &Env{log: log}
+	env := &Env{log: log, restart: restartOf(ctx, log)}
 	env.ctx, env.cancel = context.WithCancel(ctx)
 	i := &Instance{env: env}
 	err := protect(func() (err error) {

@@ -13,9 +13,10 @@ import (
 // Env is what stackd gives to a component that is being built. Its methods are safe
 // for concurrent use.
 type Env struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-	log    *slog.Logger
+	ctx     context.Context
+	cancel  context.CancelFunc
+	log     *slog.Logger
+	restart func(reason string)
 
 	mu      sync.Mutex
 	closers []func() error
@@ -58,6 +59,11 @@ func (e *Env) Go(f func(ctx context.Context)) {
 		f(e.ctx)
 	}()
 }
+
+// Restart asks for the process to be replaced by another one, since nothing else helps: what a component has begun can't
+// be ended. Where a supervisor runs several processes, this one drains and is replaced; elsewhere the
+// log says, once, that somebody must restart it. Restart returns at once.
+func (e *Env) Restart(reason string) { e.restart(reason) }
 
 // DependsOn says that the instance is to be built anew when the content of a file, or
 // the list of files in a folder, changes. Call it while building, and before what is

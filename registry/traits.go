@@ -15,8 +15,12 @@ type Traits struct {
 	// Processes says whether several processes may run it on the same settings.
 	Processes Processes
 	// Calls says whether it may wait. For a server it says which chains it can run: a
-	// NonBlocking server runs them on its event loop, so nothing in them may wait.
+	// NonBlocking server runs them on its event loop, so nothing in them may wait that doesn't stand
+	// within a middleware with Workers.
 	Calls Calls
+	// Workers says of a middleware that it has goroutines of its own for what stands further in, which may wait there
+	// whatever the server: a NonBlocking one leaves a request to it before it is asked.
+	Workers bool
 	// Provides are the environ keys that it sets for what stands further in.
 	Provides []environ.Name
 	// Needs are the environ keys that something further out must provide. The stack itself provides

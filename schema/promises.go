@@ -29,6 +29,9 @@ func promises(d *registry.Definition) []string {
 	default:
 		said = append(said, "Non-blocking: it never waits.")
 	}
+	if traits.Workers {
+		said = append(said, "Has workers: what stands further in may wait, also with a server that runs only what never waits.")
+	}
 	if len(traits.Provides) > 0 {
 		said = append(said, "Provides to what stands further in: "+names(traits.Provides)+".")
 	}

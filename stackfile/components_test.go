@@ -144,6 +144,7 @@ func corpus() []registry.Declaration {
 			}, nil
 		}},
 		registry.Middleware[guardConfig]{Name: "guard", Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking, Uses: []environ.Name{failure.Key}, Guards: true}, Build: func(*registry.Env, guardConfig) (registry.Wrap, error) { return wrap, nil }},
+		registry.Middleware[noSettings]{Name: "pool", Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.Blocking, Workers: true}, Build: func(*registry.Env, noSettings) (registry.Wrap, error) { return wrap, nil }},
 		registry.Middleware[noSettings]{Name: "twin", Traits: safe, Build: func(*registry.Env, noSettings) (registry.Wrap, error) { return wrap, nil }},
 		registry.Store[noSettings]{Name: "twin", Traits: safe, Build: func(*registry.Env, noSettings) (session.Store, error) { return nothingStored{}, nil }},
 		registry.Store[noSettings]{Name: "memory", Traits: single, Build: func(*registry.Env, noSettings) (session.Store, error) { return nothingStored{}, nil }},

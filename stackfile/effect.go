@@ -683,18 +683,3 @@ func (n *node) show() string {
 	}
 	return n.text
 }
-
-// calls checks that nothing in the stack waits when a server can't bear it.
-func (l *loader) calls(plan *Plan) {
-	for _, server := range plan.servers {
-		if server.def.Traits(server.cfg).Calls != registry.NonBlocking {
-			continue
-		}
-		plan.instances(func(p *planned, _ *effect) {
-			if p.def.Traits(p.cfg).Calls == registry.Blocking {
-				l.problems.report(ruleBlocking, p.at, []string{p.where}, "%s may wait, and the server %s (%s) runs nothing that does; use another server, or another component here",
-					p.path, server.def.Name, server.at.seenFrom(p.at))
-			}
-		})
-	}
-}

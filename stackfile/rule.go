@@ -49,7 +49,7 @@ func Rules() []Rule {
 		{ruleInvalid, Error, "What is written can't be understood, or breaks a constraint."},
 		{ruleConflict, Error, "Two overrides say different things about the same URLs, and neither is more specific."},
 		{ruleNeeds, Error, "A component needs what nothing before it provides."},
-		{ruleBlocking, Error, "A component may wait, and a server runs nothing that does."},
+		{ruleBlocking, Error, "A component may wait, and a server runs nothing that does outside of a pool."},
 		{ruleSingleProcess, Error, "A component keeps its state in one process, and several are to run the stack."},
 		{ruleAllowReason, Error, "A comment allows a warning and says no reason."},
 
