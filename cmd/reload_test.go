@@ -37,6 +37,12 @@ type running struct {
 
 func run(t *testing.T, file string) *running {
 	t.Helper()
+	return runWith(t, registry.Compiled(), file)
+}
+
+// runWith is run with these components.
+func runWith(t *testing.T, reg *registry.Registry, file string) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{t: t, file: file, records: make(chan map[string]any, 4096), ended: make(chan error, 1), cancel: cancel}
 	read, write := io.Pipe()
@@ -51,7 +57,7 @@ func run(t *testing.T, file string) *running {
 		}
 		close(r.records)
 	}()
-	p := &program{registry: registry.Compiled(), out: &output{Writer: io.Discard}, err: &output{Writer: io.Discard}}
+	p := &program{registry: reg, out: &output{Writer: io.Discard}, err: &output{Writer: io.Discard}}
 	go func() {
 		r.ended <- p.serve(ctx, file, slog.New(slog.NewJSONHandler(write, nil)))
 		write.Close()

@@ -10,12 +10,14 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stackd/stackd/cmd/control"
 	"github.com/stackd/stackd/cmd/serve"
+	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/schema"
 	"github.com/stackd/stackd/stackfile"
 )
@@ -99,11 +101,12 @@ func (p *program) serve(ctx context.Context, file string, log *slog.Logger) erro
 // loader makes the generations of one stack file.
 type loader struct {
 	*program
-	file    string
-	log     *slog.Logger
-	runtime *serve.Runtime
-	service *service
-	history history
+	file     string
+	log      *slog.Logger
+	runtime  *serve.Runtime
+	service  *service
+	history  history
+	hopeless sync.Once // a component has asked for a restart
 
 	// Only loads use these, one at a time.
 	stack  *stackfile.Stack // the one that serves
@@ -126,7 +129,7 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 	}
 	checked, deadlines := time.Now(), plan.Deadlines()
 	serve.Stage(ctx, "build", deadlines.Build)
-	stack, err := plan.Build(ctx, l.log, l.stack)
+	stack, err := plan.Build(registry.WithRestart(ctx, l.restart), l.log, l.stack)
 	if err != nil {
 		return serve.Generation{Watch: files}, l.refused(err)
 	}

@@ -73,14 +73,16 @@ func (g *guard) left(limit time.Duration) time.Duration {
 	return limit - time.Since(g.last)
 }
 
-// detach takes the response away from the app, unless it is at it, or has returned.
-func (g *guard) detach() bool {
+// detach takes the response away from the app, unless it is at it, or has returned. It calls then before
+// the app may learn of it.
+func (g *guard) detach(then func()) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.calls > 0 || g.hijacked || g.ended {
 		return false
 	}
 	g.gone = true
+	then()
 	return true
 }
 

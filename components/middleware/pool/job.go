@@ -41,7 +41,8 @@ type job struct {
 	aborted  bool             // the app panicked with http.ErrAbortHandler, or left its goroutine
 	panicked *failure.Failure // what it panicked with otherwise
 
-	free func() // gives the worker back; calls after the first do nothing
+	free  func() // gives the worker back; calls after the first do nothing
+	ended func() // says that a zombie has ended
 }
 
 func newJob(p *pool, w http.ResponseWriter, r *http.Request) *job {
@@ -120,6 +121,7 @@ func (j *job) hang(timer *time.Timer) {
 	hung := &hungError{after: j.pool.HungAfter}
 	hung.frames, hung.others = stacksOf(j.mark)
 	j.cancel(hung)
+	var zombies int64
 	for {
 		timer.Reset(grace)
 		select {
@@ -128,17 +130,22 @@ func (j *job) hang(timer *time.Timer) {
 			return
 		case <-timer.C:
 		}
-		if j.detach() {
+		if j.detach(func() {
+			zombies = j.pool.zombies.Add(1)
+			j.ended = environ.Abandon(j.r)
+		}) {
 			break
 		}
 	}
-	zombies := j.pool.zombies.Add(1)
 	level := slog.LevelWarn
 	if zombies > int64(j.pool.MaxZombies) {
 		level = slog.LevelError
 	}
 	j.pool.log.LogAttrs(j.r.Context(), level, "a hung request goes on running", slog.String("method", j.r.Method), slog.String("path", j.r.URL.Path),
 		slog.Int64("zombies", zombies), slog.Int("max_zombies", j.pool.MaxZombies))
+	if zombies > int64(j.pool.MaxZombies) {
+		j.pool.restart(fmt.Sprintf("%d hung requests of a pool go on running, and max_zombies is %d", zombies, j.pool.MaxZombies))
+	}
 	j.free()
 	failure.Report(j.r, failure.WithStatus(hung, http.StatusGatewayTimeout))
 }
@@ -170,6 +177,7 @@ func (j *job) rest() {
 		attrs = append(attrs, slog.String("panic", fmt.Sprint(j.panicked.Err)))
 	}
 	j.pool.log.LogAttrs(context.WithoutCancel(j.inner.Context()), slog.LevelWarn, "a hung request has ended", attrs...)
+	j.ended()
 }
 
 // Fail hands a failure of the app on, as long as there is somebody who answers for it.

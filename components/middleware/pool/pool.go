@@ -32,8 +32,17 @@
 // Its context ends, which most apps heed: then the answer is 504, made by the errors middleware further out, and
 // the incident shows where each goroutine of the request stood. Go can't stop one that doesn't heed it.
 // A second later the request is answered all the same, and another takes its place; what the app writes from
-// then on goes nowhere. It is a zombie, which is counted until it ends. The log says when one begins and
-// ends, as an error when there are more than max_zombies: a restart is the only help then.
+// then on goes nowhere. It is a zombie, which is counted until it ends: the log says when one begins and ends, and
+// stackd status where each hangs. A reload doesn't wait for zombies, and closes what they use.
+//
+// When there are more than max_zombies, a restart is the only help. Where several processes share the work
+// (processes:), this one is replaced: it answers what it has begun, and ends. Elsewhere the log tells as an
+// error that somebody must restart it.
+//
+// # Under an event loop
+//
+// A server that runs only what never waits leaves a request to the pool before it is asked. So whatever
+// waits may stand in the pool, and a check refuses it outside.
 //
 // # For authors of apps
 //
@@ -59,6 +68,7 @@ var Component = registry.Middleware[Config]{
 	Traits: registry.Traits{
 		Processes: registry.ProcessSafe,
 		Calls:     registry.Blocking,
+		Workers:   true,
 		Uses:      []environ.Name{failure.Key},
 	},
 	Build: build,
@@ -74,12 +84,13 @@ type Config struct {
 	QueueTime time.Duration `yaml:"queue_time" validate:"min=1ms"`
 	// HungAfter is how long an app may neither read nor write before its request counts as hung.
 	HungAfter time.Duration `yaml:"hung_after" validate:"min=1ms"`
-	// MaxZombies is how many hung requests may go on running before the log tells it as an error.
+	// MaxZombies is how many hung requests may go on running. With one more the process is replaced where there are
+	// several, and elsewhere the log asks for a restart.
 	MaxZombies int `yaml:"max_zombies" validate:"min=0"`
 }
 
 func build(env *registry.Env, cfg Config) (registry.Wrap, error) {
-	p := newPool(cfg, env.Logger())
+	p := newPool(cfg, env.Logger(), env.Restart)
 	env.OnClose(func() error {
 		p.close()
 		return nil

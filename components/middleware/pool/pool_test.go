@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,6 +39,8 @@ type site struct {
 	pool *registry.Instance
 	mu   sync.Mutex
 	log  bytes.Buffer
+	// asked are the reasons for which it wanted the process to be restarted.
+	asked []string
 }
 
 func (s *site) Write(p []byte) (int, error) {
@@ -60,7 +64,12 @@ func newSite(t *testing.T, f func(c *Config), app http.HandlerFunc) *site {
 		t.Fatal(err)
 	}
 	s := new(site)
-	s.pool, err = reg.All()[0].Open(t.Context(), &cfg, slog.New(slog.NewTextHandler(s, nil)))
+	ctx := registry.WithRestart(t.Context(), func(reason string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.asked = append(s.asked, reason)
+	})
+	s.pool, err = reg.All()[0].Open(ctx, &cfg, slog.New(slog.NewTextHandler(s, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +82,28 @@ func newSite(t *testing.T, f func(c *Config), app http.HandlerFunc) *site {
 type catcher []failure.Failure
 
 func (c *catcher) Fail(f failure.Failure) { *c = append(*c, f) }
+
+// server is the context of a request, as who runs it makes it.
+type server struct {
+	context.Context
+	environ.Room
+	abandoned, ended atomic.Int64
+}
+
+func (s *server) Value(key any) any {
+	if v := s.Room.Value(key); v != nil {
+		return v
+	}
+	if key == (environ.HostKey{}) {
+		return s
+	}
+	return s.Context.Value(key)
+}
+
+func (s *server) Abandon() func() {
+	s.abandoned.Add(1)
+	return func() { s.ended.Add(1) }
+}
 
 // outcome is what came of a request.
 type outcome struct {
@@ -108,16 +139,23 @@ func TestQueue(t *testing.T) {
 			_, _ = io.WriteString(w, "served")
 		})
 		var asked sync.WaitGroup
-		outcomes := make([]*outcome, 3)
+		outcomes, servers := make([]*outcome, 3), make([]*server, 3)
 		for i := range outcomes {
-			asked.Go(func() { outcomes[i] = s.ask(t.Context()) })
+			servers[i] = &server{Context: t.Context()}
+			asked.Go(func() { outcomes[i] = s.ask(servers[i]) })
 			synctest.Wait() // one after the other
+			if _, waits := servers[i].Place(); waits != (i == 1) {
+				t.Errorf("that request %d waits in the queue is said to be %t", i, waits)
+			}
 		}
 		asked.Wait()
 		for i, want := range []struct {
 			status int
 			took   time.Duration
 		}{{200, time.Second}, {200, 2 * time.Second}, {503, 0}} {
+			if _, waits := servers[i].Place(); waits {
+				t.Errorf("request %d still waits", i)
+			}
 			if o := outcomes[i]; o.Code != want.status || o.took != want.took || len(o.catcher) > 0 {
 				t.Errorf("request %d: %d after %v, reported %v; want %d after %v", i, o.Code, o.took, o.catcher, want.status, want.took)
 			}
@@ -173,8 +211,19 @@ func TestHung(t *testing.T) {
 			late <- err
 			failure.Report(r, errors.New("too late, too"))
 		})
+		var hosts []*server
+		told := func() (abandoned, ended int64) {
+			for _, host := range hosts {
+				abandoned, ended = abandoned+host.abandoned.Load(), ended+host.ended.Load()
+			}
+			return abandoned, ended
+		}
 		for i, level := range []string{"level=WARN", "level=ERROR"} { // one is let be, two are not
-			o := s.ask(t.Context())
+			hosts = append(hosts, &server{Context: t.Context()})
+			o := s.ask(hosts[i])
+			if abandoned, ended := told(); abandoned != int64(i)+1 || ended != 0 {
+				t.Errorf("%d requests are said to be abandoned, and %d to have ended; want %d and 0", abandoned, ended, i+1)
+			}
 			if o.took != 11*time.Second || len(o.catcher) != 1 || failure.Status(o.catcher[0].Err) != 504 || o.panicked != nil {
 				t.Fatalf("after %v it reported %v and panicked with %v; want 504 after 11s", o.took, o.catcher, o.panicked)
 			}
@@ -213,6 +262,12 @@ func TestHung(t *testing.T) {
 			if <-late == nil {
 				t.Error("a zombie could write")
 			}
+		}
+		if _, ended := told(); ended != 2 {
+			t.Errorf("%d of them are said to have ended, want 2", ended)
+		}
+		if want := []string{"2 hung requests of a pool go on running, and max_zombies is 1"}; !slices.Equal(s.asked, want) {
+			t.Errorf("it asked for a restart since %q, want %q", s.asked, want)
 		}
 		if log := s.logged(); strings.Count(log, "a hung request has ended") != 2 || !strings.Contains(log, "zombies=0") || !strings.Contains(log, "too late, too") {
 			t.Errorf("the log says %s", log)

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stackd/stackd/registry/environ"
 	"github.com/stackd/stackd/registry/failure"
 )
 
@@ -17,7 +18,8 @@ import (
 type pool struct {
 	Config
 	log     *slog.Logger
-	workers chan struct{} // one in it for each that is busy
+	restart func(reason string) // asks for the process to be restarted
+	workers chan struct{}       // one in it for each that is busy
 	waiting atomic.Int64
 	zombies atomic.Int64
 	name    string // told from those of all other pools
@@ -28,12 +30,12 @@ type pool struct {
 	told    time.Time // when it did
 }
 
-func newPool(cfg Config, log *slog.Logger) *pool {
-	return &pool{Config: cfg, log: log, workers: make(chan struct{}, cfg.Workers), name: rand.Text()}
+func newPool(cfg Config, log *slog.Logger, restart func(reason string)) *pool {
+	return &pool{Config: cfg, log: log, restart: restart, workers: make(chan struct{}, cfg.Workers), name: rand.Text()}
 }
 
 func (p *pool) serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
-	if !p.enter(r.Context()) {
+	if !p.enter(r) {
 		if err := context.Cause(r.Context()); err != nil {
 			failure.Report(r, err) // it is for others to say whether the client left
 			return
@@ -48,7 +50,7 @@ func (p *pool) serve(next http.Handler, w http.ResponseWriter, r *http.Request) 
 }
 
 // enter takes a worker, and returns false when there is none in time, or the context ended.
-func (p *pool) enter(ctx context.Context) bool {
+func (p *pool) enter(r *http.Request) bool {
 	select {
 	case p.workers <- struct{}{}:
 		return true
@@ -58,13 +60,16 @@ func (p *pool) enter(ctx context.Context) bool {
 	if p.waiting.Add(1) > int64(p.Queue) {
 		return false
 	}
+	place := environ.PlaceOf(r)
+	place.Wait(true)
+	defer place.Wait(false)
 	timer := time.NewTimer(p.QueueTime)
 	defer timer.Stop()
 	select {
 	case p.workers <- struct{}{}:
 		return true
 	case <-timer.C:
-	case <-ctx.Done():
+	case <-r.Context().Done():
 	}
 	return false
 }
