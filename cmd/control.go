@@ -81,10 +81,7 @@ func (p *program) client(ctx context.Context, file, socket string) (*control.Cli
 // refusal prints why nothing was done; problems as check does.
 func (p *program) refusal(r *control.Refusal) {
 	for _, problem := range r.Problems {
-		p.err.printf("%s\n", stackfile.Problem{
-			File: problem.File, Line: problem.Line, Column: problem.Column, Text: problem.Text,
-			Severity: stackfile.Severity(problem.Severity), Rule: problem.Rule,
-		})
+		p.err.printf("%s\n", problemOf(problem))
 		if isTerminal(p.err.Writer) {
 			p.err.printf("%s", problem.Excerpt)
 		}
@@ -231,7 +228,9 @@ still drain; where it listens, with how many connections; and the requests under
 oldest first: their age, the generation, the slot that they are in, and the URL. One that waits
 there for its turn, as in the queue of a pool, is said to wait. A zombie is a request that was
 answered since its handlers hang: they go on running where it says. One marked with + was kept
-by on_reload: its generation is closed, and it goes on until it ends by itself.`,
+by on_reload: its generation is closed, and it goes on until it ends by itself. If
+several processes serve, it names each of them, and the one that has a request, such as w2,
+before the generation.`,
 	}, func(ctx context.Context, c *control.Client) error {
 		for {
 			s, err := c.Status(ctx)
@@ -293,6 +292,14 @@ func statusText(s control.Status, now time.Time) string {
 			line("  %s %.16s", g.File, g.Hash)
 		}
 	}
+	for _, w := range s.Workers {
+		if w.PID == 0 {
+			line("worker %-3d %s: it ended, and another is to take its place", w.Number, w.State)
+			continue
+		}
+		line("worker %-3d %s %s, %s, process %d, up %s%s", w.Number, w.State, count(w.Requests, "request"), count(w.Connections, "connection"),
+			w.PID, short(now.Sub(w.Started)), again(w.Restarts))
+	}
 	if len(s.Kept) > 1 {
 		line("can roll back to %s", strings.Trim(fmt.Sprint(s.Kept), "[]"))
 	}
@@ -312,13 +319,24 @@ func statusText(s control.Status, now time.Time) string {
 		column = max(column, utf8.RuneCountInString(place(r)))
 	}
 	for _, r := range named {
-		mark := map[bool]string{true: "+"}[r.Kept]
-		line("%8s  %3d%-1s %-7s %-*s %s", short(r.Age), r.Generation, mark, r.Method, column, place(r), r.Host+r.Path)
+		mark, worker := map[bool]string{true: "+"}[r.Kept], ""
+		if r.Worker > 0 {
+			worker = fmt.Sprintf("  w%-3d", r.Worker)
+		}
+		line("%8s%s  %3d%-1s %-7s %-*s %s", short(r.Age), worker, r.Generation, mark, r.Method, column, place(r), r.Host+r.Path)
 	}
 	if n := len(s.Requests) - most; n > 0 {
 		line("and %s", count(n, "other request"))
 	}
 	return b.String()
+}
+
+// again tells how often a worker took the place of another.
+func again(times int) string {
+	if times == 0 {
+		return ""
+	}
+	return ", " + count(times, "restart")
 }
 
 // place tells in which slot a request is, and what is special about that.

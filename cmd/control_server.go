@@ -75,9 +75,12 @@ func (l *loader) controlled(ctx context.Context, c stackfile.Control) (*serve.Se
 // control serves the commands. It has the time of a reload to end.
 func (l *loader) control(ctx context.Context, ln net.Listener, _ http.Handler) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
 		s := l.runtime.Status()
 		s.Kept = l.history.numbers()
+		if workers := l.workers.Load(); workers != nil {
+			workers.Sum(r.Context(), &s)
+		}
 		answer(w, http.StatusOK, s)
 	})
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
@@ -136,20 +139,17 @@ func (l *loader) reload(w http.ResponseWriter, r *http.Request, o serve.Order) {
 		l.refuse(w, err)
 		return
 	}
+	if workers := l.workers.Load(); workers != nil {
+		report = workers.Report(report)
+	}
 	answer(w, http.StatusOK, report)
 }
 
 // refuse answers that nothing was done, and why.
 func (l *loader) refuse(w http.ResponseWriter, err error) {
-	refusal := &control.Refusal{Text: err.Error(), Problems: []control.Problem{}}
+	refusal := refusalOf(err)
 	if all := l.runtime.Status().Generations; len(all) > 0 {
 		refusal.Generation = all[0].Number
-	}
-	ps, _ := errors.AsType[stackfile.Problems](err)
-	for _, p := range ps {
-		refusal.Problems = append(refusal.Problems, control.Problem{
-			File: p.File, Line: p.Line, Column: p.Column, Severity: string(p.Severity), Rule: p.Rule, Text: p.Text, Excerpt: p.Excerpt(),
-		})
 	}
 	answer(w, http.StatusConflict, refusal)
 }

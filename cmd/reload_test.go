@@ -59,7 +59,7 @@ func runWith(t *testing.T, reg *registry.Registry, file string) *running {
 	}()
 	p := &program{registry: reg, out: &output{Writer: io.Discard}, err: &output{Writer: io.Discard}}
 	go func() {
-		r.ended <- p.serve(ctx, file, slog.New(slog.NewJSONHandler(write, nil)))
+		r.ended <- p.serve(ctx, file, slog.New(slog.NewJSONHandler(write, nil)), slog.LevelInfo)
 		write.Close()
 	}()
 	return r

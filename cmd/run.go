@@ -9,14 +9,17 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stackd/stackd/cmd/control"
 	"github.com/stackd/stackd/cmd/serve"
+	"github.com/stackd/stackd/cmd/supervise"
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/schema"
 	"github.com/stackd/stackd/stackfile"
@@ -46,7 +49,7 @@ With the server cgi it answers the one request that a web server has started it 
 			if startedByWebServer() && !c.Flags().Changed("log-level") {
 				level = slog.LevelWarn
 			}
-			return p.serve(c.Context(), file, newLogger(p.err.Writer, level))
+			return p.serve(c.Context(), file, newLogger(p.err.Writer, level), level)
 		},
 	}
 	c.Flags().TextVar(&level, "log-level", slog.LevelInfo, "least level logged: debug, info, warn or error")
@@ -69,7 +72,7 @@ const noStackFile = `there is no %[1]s here. Name one (stackd run site.yaml), or
 const headroom = 16 << 20
 
 // serve runs the file until it is told to stop.
-func (p *program) serve(ctx context.Context, file string, log *slog.Logger) error {
+func (p *program) serve(ctx context.Context, file string, log *slog.Logger, level slog.Level) error {
 	if ctx == nil {
 		ctx = context.Background()
 	}
@@ -82,8 +85,8 @@ func (p *program) serve(ctx context.Context, file string, log *slog.Logger) erro
 		return &failed{err}
 	}
 	defer service.sockets.Close()
-	l := &loader{program: p, file: file, log: log, service: service}
-	l.runtime = serve.New(serve.Options{Load: l.load, Logger: log, Inherit: service.sockets.Inherit})
+	l := &loader{program: p, file: file, level: level, log: log, service: service}
+	l.runtime = serve.New(serve.Options{Load: l.load, Logger: log, Inherit: service.sockets.Inherit, Stop: l.stopWorkers})
 	err = l.runtime.Run(ctx)
 	if err := l.notes.end(); err != nil {
 		log.Warn("removing a file for scripts", slog.Any("err", err))
@@ -102,16 +105,23 @@ func (p *program) serve(ctx context.Context, file string, log *slog.Logger) erro
 type loader struct {
 	*program
 	file     string
+	level    slog.Level
 	log      *slog.Logger
 	runtime  *serve.Runtime
 	service  *service
 	history  history
 	hopeless sync.Once // a component has asked for a restart
 
+	// workers has the processes that serve, if they are several; the first load decides that.
+	workers atomic.Pointer[supervise.Supervisor]
+	// assigned says that this is one of these processes.
+	assigned bool
+
 	// Only loads use these, one at a time.
-	stack  *stackfile.Stack // the one that serves
-	socket string           // the control socket of the generation that serves
-	notes  notes
+	serving bool             // there is a generation
+	stack   *stackfile.Stack // the one that serves; nil for a supervisor, too
+	socket  string           // the control socket of the generation that serves
+	notes   notes
 }
 
 func (l *loader) load(ctx context.Context) (serve.Generation, error) { return l.make(ctx, nil) }
@@ -127,6 +137,11 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 	if err != nil {
 		return serve.Generation{Watch: files}, l.refused(err)
 	}
+	if supervised, err := l.supervised(plan); err != nil {
+		return serve.Generation{Watch: files}, l.refused(err)
+	} else if supervised {
+		return l.share(ctx, plan, files, from, time.Since(begin))
+	}
 	checked, deadlines := time.Now(), plan.Deadlines()
 	serve.Stage(ctx, "build", deadlines.Build)
 	stack, err := plan.Build(registry.WithRestart(ctx, l.restart), l.log, l.stack)
@@ -136,64 +151,80 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 	if l.stack == nil {
 		trim()
 	}
+	g := l.generation(plan, stack.Servers, from)
 	changes := stack.Changes()
+	g.Handler, g.Slot = stack, stack.Slot
+	g.Watch = append(files, stack.Depends()...)
+	g.Close, g.Closing = func() error { stack.Close(); return nil }, stack.Closing
+	g.Made.Built, g.Made.Carried, g.Made.Retired = names(changes.Built), names(changes.Carried), names(changes.Retired)
+	g.Made.Check, g.Made.Build = checked.Sub(begin), time.Since(checked)
+	if l.stack != nil {
+		succession := stack.Succeed(l.stack)
+		g.Fate = func(r serve.Request) serve.Fate { return fateOf(succession.Fate(r.Method, r.Host, r.Path)) }
+	}
+	if l.assigned {
+		g.Current = func(uint64) { l.stack, l.serving = stack, true }
+		return g, nil
+	}
+	if err := l.reachable(ctx, &g, plan, from); err != nil {
+		stack.Close()
+		return serve.Generation{Watch: files}, err
+	}
+	current := g.Current
+	g.Current = func(number uint64) { l.stack = stack; current(number) }
+	return g, nil
+}
+
+// generation returns what the plan says of one.
+func (l *loader) generation(plan *stackfile.Plan, servers []stackfile.Server, from *kept) serve.Generation {
+	deadlines := plan.Deadlines()
 	g := serve.Generation{
-		Handler:       stack,
-		Slot:          stack.Slot,
-		Watch:         append(files, stack.Depends()...),
-		Close:         func() error { stack.Close(); return nil },
-		Closing:       stack.Closing,
 		CheckTimeout:  deadlines.Check,
 		ListenTimeout: deadlines.Listen,
 		DrainTimeout:  atOnce(deadlines.Drain),
 		CloseTimeout:  atOnce(deadlines.Close),
 		StopTimeout:   atOnce(deadlines.Stop),
-		Made: control.Made{
-			File: l.file, Hash: plan.Files().Hash(),
-			Built: names(changes.Built), Carried: names(changes.Carried), Retired: names(changes.Retired),
-			Check: checked.Sub(begin), Build: time.Since(checked),
-		},
-	}
-	if l.stack != nil {
-		succession := stack.Succeed(l.stack)
-		g.Fate = func(r serve.Request) serve.Fate { return fateOf(succession.Fate(r.Method, r.Host, r.Path)) }
+		Made:          control.Made{File: l.file, Hash: plan.Files().Hash()},
 	}
 	if from != nil {
 		g.Made.RollbackTo = from.generation
 	}
-	once := false
-	for _, s := range stack.Servers {
+	for _, s := range servers {
 		address := string(s.Address)
 		if address == "" { // it has no setting for that
-			address, once = serve.Stdio, true
+			address = serve.Stdio
 		}
 		g.Servers = append(g.Servers, serve.Server{Name: s.Name, Slot: s.Slot, Address: address, Mode: s.Mode, ID: s.ID, Serve: s.Serve})
 	}
-	if !once {
-		if g.Control, err = l.controlled(ctx, plan.Control()); err != nil {
-			stack.Close()
-			return serve.Generation{Watch: files}, err
-		}
-	}
+	return g
+}
+
+// reachable gives a generation its control, and remembers it when it serves. One that is there for one request has
+// none.
+func (l *loader) reachable(ctx context.Context, g *serve.Generation, plan *stackfile.Plan, from *kept) (err error) {
 	tell := func() {}
-	if !once {
-		tell = l.announce(&g, plan)
+	if !slices.ContainsFunc(g.Servers, func(s serve.Server) bool { return s.Address == serve.Stdio }) {
+		if g.Control, err = l.controlled(ctx, plan.Control()); err != nil {
+			return err
+		}
+		tell = l.announce(g, plan)
 	}
+	controlled := g.Control
 	g.Current = func(number uint64) {
 		tell()
-		l.stack, l.socket = stack, ""
-		if g.Control != nil {
-			l.socket = strings.TrimPrefix(g.Control.Address, "unix:")
+		l.serving, l.socket = true, ""
+		if controlled != nil {
+			l.socket = strings.TrimPrefix(controlled.Address, "unix:")
 		}
 		l.history.served(number, plan.Files(), from)
 	}
-	return g, nil
+	return nil
 }
 
 // announce has the generation tell scripts where it listens: the first one before it serves, and it is refused if
 // that can't be done. What it returns does so for those that come after it, when they are the current one.
 func (l *loader) announce(g *serve.Generation, plan *stackfile.Plan) (tell func()) {
-	first := l.stack == nil
+	first := !l.serving
 	var say texts
 	g.Ready = func(_ context.Context, bound map[string]net.Addr) error {
 		say = textsOf(plan, g.Servers, bound)
@@ -235,7 +266,7 @@ func names(all []string) []string { return append([]string{}, all...) }
 // them. Those of the first load are left to be printed.
 func (l *loader) refused(err error) error {
 	ps, ok := errors.AsType[stackfile.Problems](err)
-	if !ok || l.stack == nil {
+	if !ok || !l.serving || l.assigned {
 		return err
 	}
 	for _, problem := range ps {

@@ -52,6 +52,26 @@ type Server struct {
 	Serve registry.ServeFunc
 }
 
+// Servers returns the servers as they are when nothing is built: they have no ID, and no Serve.
+func (p *Plan) Servers() []Server {
+	var all []Server
+	for _, server := range p.servers {
+		all = append(all, server.stands()...)
+	}
+	return all
+}
+
+// stands returns where a server listens, one for each address.
+func (p *planned) stands() []Server {
+	addresses, mode := p.listen()
+	bits, _ := strconv.ParseUint(mode, 8, 32)
+	all := make([]Server, len(addresses))
+	for i, address := range addresses {
+		all[i] = Server{Name: p.def.Name, Slot: p.path, Address: address, Mode: fs.FileMode(bits)}
+	}
+	return all
+}
+
 // chain is what answers the requests of one set of overrides.
 type chain struct {
 	handler http.Handler
@@ -295,13 +315,10 @@ func (b *builder) build(ctx context.Context) error {
 		return err
 	}
 	for _, server := range servers {
-		addresses, mode := server.listen()
-		bits, _ := strconv.ParseUint(mode, 8, 32)
-		for _, address := range addresses {
-			b.stack.Servers = append(b.stack.Servers, Server{
-				Name: server.def.Name, Slot: server.path, Address: address, Mode: fs.FileMode(bits), ID: fmt.Sprintf("%s %d", server.identity(), b.built[server].number),
-				Serve: b.built[server].built.Product.(registry.ServeFunc),
-			})
+		for _, s := range server.stands() {
+			s.ID = fmt.Sprintf("%s %d", server.identity(), b.built[server].number)
+			s.Serve = b.built[server].built.Product.(registry.ServeFunc)
+			b.stack.Servers = append(b.stack.Servers, s)
 		}
 	}
 	b.stack.chains = b.compose(b.plan)

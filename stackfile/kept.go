@@ -3,6 +3,7 @@ package stackfile
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"io/fs"
 	"os"
 )
@@ -18,6 +19,28 @@ type Files struct {
 
 func newFiles() *Files {
 	return &Files{read: make(map[string][]byte), folders: make(map[string][]string)}
+}
+
+// filesText is what Files are written as.
+type filesText struct {
+	Read    map[string][]byte   `json:"read"`
+	Folders map[string][]string `json:"folders"`
+	Stacks  []string            `json:"stacks"`
+}
+
+// MarshalJSON implements [json.Marshaler], to give the files to another process.
+func (f *Files) MarshalJSON() ([]byte, error) {
+	return json.Marshal(filesText{f.read, f.folders, f.stacks})
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (f *Files) UnmarshalJSON(text []byte) error {
+	var t filesText
+	if err := json.Unmarshal(text, &t); err != nil {
+		return err
+	}
+	*f = Files{t.Read, t.Folders, t.Stacks}
+	return nil
 }
 
 // Hash returns the SHA-256 of the stack files, one behind the other, in hexadecimal digits.

@@ -27,11 +27,11 @@ type Plan struct {
 	tests     []Case
 
 	pidFile, addressFile Note
-	keys     []string // of the overrides, as written
-	patterns []pattern
-	areas    []region
-	routes   []*route // of the areas
-	none     *route   // of the requests that no pattern matches
+	keys                 []string // of the overrides, as written
+	patterns             []pattern
+	areas                []region
+	routes               []*route // of the areas
+	none                 *route   // of the requests that no pattern matches
 
 	// router is for explaining, and made when it is asked first.
 	routing sync.Once

@@ -55,6 +55,16 @@ func (p Problem) Excerpt() string {
 	return fmt.Sprintf("    %s\n    %s^\n", string(line), strings.Repeat(" ", at))
 }
 
+// Quoting returns the problem with an excerpt that Excerpt returned, in another process.
+func (p Problem) Quoting(excerpt string) Problem {
+	line, caret, ok := strings.Cut(excerpt, "\n")
+	if !ok || len(line) < 4 {
+		return p
+	}
+	p.Source, p.mark = line[4:], strings.IndexByte(caret, '^')-4+1
+	return p
+}
+
 // printable takes out what would move the caret, or speak to a terminal.
 func printable(r rune) rune {
 	switch {

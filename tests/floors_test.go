@@ -90,12 +90,12 @@ var floors = []floor{
 		why:   "what only the commands show is tested in cmd",
 	},
 	{
-		name: "serve", packages: []string{"./cmd/serve/..."},
+		name: "serve", packages: []string{"./cmd/serve/...", "./cmd/supervise/..."},
 		never: slices.Concat(yaml, []string{"./stackfile/...", "./components/...", "./schema/..."}),
 		why:   "the runtime knows a Handler and a Close, not what is behind them",
 	},
 	{
-		name: "serve's tests", packages: []string{"./cmd/serve/..."}, look: inTests,
+		name: "serve's tests", packages: []string{"./cmd/serve/...", "./cmd/supervise/..."}, look: inTests,
 		never: []string{"./stackfile/...", "./components/..."},
 		why:   "the runtime is tested with plain handlers, as anybody may use it",
 	},

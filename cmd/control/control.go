@@ -68,6 +68,9 @@ type Status struct {
 	Stopping bool `json:"stopping"`
 	// Generations are the current one, and then those that drain, the oldest first.
 	Generations []Generation `json:"generations"`
+	// Workers are the processes that serve, if they are several; all else is about all of them together, and PID is that of
+	// their supervisor.
+	Workers []Worker `json:"workers,omitempty"`
 	// Kept are the generations that a rollback can go back to, the oldest first.
 	Kept      []uint64   `json:"kept"`
 	Listeners []Listener `json:"listeners"`
@@ -110,8 +113,32 @@ type Listener struct {
 	Connections int `json:"connections"`
 }
 
+// Worker is one of several processes that serve.
+type Worker struct {
+	// Number is its place, from 1 on. One that takes the place of another has the number of that.
+	Number  int       `json:"worker"`
+	PID     int       `json:"pid,omitempty"`
+	Started time.Time `json:"started,omitzero"`
+	// State is one of WorkerServes and so on.
+	State string `json:"state"`
+	// Restarts is how often another one had to take this place.
+	Restarts    int `json:"restarts"`
+	Connections int `json:"connections"`
+	Requests    int `json:"requests"`
+}
+
+// The states of a Worker.
+const (
+	WorkerStarts = "starts" // it died, and another is to take its place
+	WorkerServes = "serves"
+	WorkerDrains = "drains" // it accepts nothing more
+	WorkerSilent = "silent" // it does not answer its supervisor
+)
+
 // Request is one under way.
 type Request struct {
+	// Worker is the number of the process that has it, if there are several.
+	Worker int `json:"worker,omitempty"`
 	// Generation is the number of the one that has it: that in which it began, or one that has taken it over since. Of
 	// one that is Kept it is that which last had it.
 	Generation uint64 `json:"generation"`

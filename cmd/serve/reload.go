@@ -58,14 +58,17 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 	next, err := r.load(at, o.Load)
 	loaded := time.Now()
 	var s *stage
+	var agree time.Duration
 	if err == nil {
 		at.begin("listen", or(next.ListenTimeout, defaultListenTimeout))
 		s, err = r.prepare(at, &next)
 		at.ended()
 		if err == nil && next.Agree != nil {
+			agreeing := time.Now()
 			if err = next.Agree(at, &next, s.conns()); err != nil {
 				err = errors.Join(err, r.undo(s))
 			}
+			agree = time.Since(agreeing)
 		}
 		if err == nil && next.Ready != nil {
 			if err = next.Ready(at, s.bound()); err != nil {
@@ -124,7 +127,7 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 	}
 	report = control.Reload{
 		Generation: r.number, Replaced: old.number, Trigger: o.Trigger, Made: next.Made,
-		Listen: swapping.Sub(loaded), Swap: time.Since(swapping),
+		Listen: swapping.Sub(loaded) - agree, Swap: time.Since(swapping),
 		Draining: old.count() - len(passed.closing), RequestsMoved: passed.moved, RequestsKept: passed.kept, RequestsClosed: len(passed.closing),
 		Started: addresses(s.started), Ended: addresses(s.retired),
 		Kept: addresses(slices.DeleteFunc(slices.Clone(s.servers), func(kept *server) bool { return slices.Contains(s.started, kept) })),

@@ -179,7 +179,7 @@ func (r *Runtime) untilStop(ctx context.Context, signals <-chan os.Signal, start
 			started = nil
 		case s := <-signals:
 			if s != syscall.SIGHUP {
-				r.log.Info("stopping", slog.String("signal", s.String()))
+				r.log.Log(ctx, r.routine(), "stopping", slog.String("signal", s.String()))
 				return nil
 			}
 			select {
@@ -194,10 +194,10 @@ func (r *Runtime) untilStop(ctx context.Context, signals <-chan os.Signal, start
 			r.log.Error("stopping: a server died", slog.Any("err", err))
 			return err
 		case <-r.stops:
-			r.log.Info("stopping", slog.String("trigger", "stackd stop"))
+			r.log.Log(ctx, r.routine(), "stopping", slog.String("trigger", "stackd stop"))
 			return nil
 		case <-ctx.Done():
-			r.log.Info("stopping")
+			r.log.Log(ctx, r.routine(), "stopping")
 			return nil
 		}
 	}

@@ -33,6 +33,14 @@ func Stage(ctx context.Context, name string, limit time.Duration) {
 	}
 }
 
+// Trigger returns what people are told of why a Load is called, which was given that context.
+func Trigger(ctx context.Context) string {
+	if s, ok := ctx.Value(stagesKey{}).(*stages); ok {
+		return s.trigger
+	}
+	return ""
+}
+
 // newStages begins a reload. The caller calls close.
 func newStages(ctx context.Context, log *slog.Logger, trigger string) *stages {
 	s := &stages{log: log, trigger: trigger}
