@@ -1,12 +1,14 @@
 package http
 
 import (
+	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -66,8 +68,26 @@ func (c *conn) Read(p []byte) (int, error) {
 	case n > 0 && c.server.tls == nil && startsTLS(p[:n]):
 		c.server.log.Debug("refused a connection", "error", errTLS, "peer", c.RemoteAddr().String())
 		return 0, errTLS
+	case n > 0 && c.server.http2Only && !strings.HasPrefix(preface, string(p[:min(n, len(preface))])):
+		c.refuse(p[:n])
+		return 0, errPreface
 	}
 	return n, err
+}
+
+// refuse ends a connection that doesn't begin with the preface. The rest of what was sent is taken, for a while, since
+// the client would lose the answer with a connection that is closed before.
+func (c *conn) refuse(begin []byte) {
+	c.server.log.Debug("refused a connection", "error", errPreface, "peer", c.RemoteAddr().String())
+	method, _, _ := bytes.Cut(begin, []byte{' '})
+	if slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"}, string(method)) {
+		_, _ = io.WriteString(c, "HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"+
+			"505 HTTP Version Not Supported: only HTTP/2 is spoken here\n")
+	}
+	// All of these fail for a connection that is gone.
+	_ = c.CloseWrite()
+	_ = c.SetReadDeadline(time.Now().Add(linger))
+	_, _ = io.Copy(io.Discard, io.LimitReader(c.source(), 64<<10))
 }
 
 // source is what is read from.
@@ -193,13 +213,18 @@ func (c *conn) SyscallConn() (syscall.RawConn, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// connOf returns the conn that net/http has, or that is below its TLS.
+// connOf returns the conn that net/http has, or that is below its TLS and its frames.
 func connOf(nc net.Conn) (*conn, bool) {
-	if encrypted, ok := nc.(*tls.Conn); ok {
-		nc = encrypted.NetConn()
+	for {
+		if c, ok := nc.(*conn); ok {
+			return c, true
+		}
+		over, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil, false
+		}
+		nc = over.NetConn()
 	}
-	c, ok := nc.(*conn)
-	return c, ok
 }
 
 type connKey struct{}

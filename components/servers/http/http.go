@@ -81,8 +81,16 @@
 // # HTTP/2
 //
 // Over TLS clients choose it (ALPN). Without TLS the server speaks it to clients that begin with it ("prior knowledge",
-// RFC 9113, 3.3), as proxies do; there is no upgrade from HTTP/1.1. It is switched off
-// with h2c, which has no meaning under TLS.
+// RFC 9113, 3.3), as proxies do; there is no upgrade from HTTP/1.1. With protocols a server speaks only one of them:
+//
+//	servers:
+//	  - {use: http, listen: "unix:run/grpc.sock", protocols: [h2]}
+//
+// Where only HTTP/2 is spoken a client of HTTP/1.1 gets a 505 that says so, without TLS, and no connection over TLS.
+// What is neither is closed.
+//
+// A request with a field that is about the connection (Connection, Keep-Alive, Proxy-Connection, Transfer-Encoding, Upgrade, or
+// TE with more than trailers) is malformed: its stream is reset (RFC 9113, 8.2.2), maybe after a 400.
 //
 // # Ending
 //
@@ -99,6 +107,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -115,7 +124,7 @@ var Component = registry.Server[Config]{
 		Listen:            []registry.Address{"127.0.0.1:8080"},
 		Mode:              "0660",
 		TLS:               encryption{MinVersion: "tls1.2", ClientCertificate: "required"},
-		H2C:               true,
+		Protocols:         []string{"http/1.1", "h2"},
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		BodyIdleTimeout:   30 * time.Second,
@@ -135,11 +144,9 @@ type Config struct {
 	// Mode is the permission of a unix socket, in octal. By default its owner and group may
 	// connect. It has no meaning for TCP.
 	Mode string `yaml:"mode"`
-	// H2C says whether HTTP/2 without TLS is spoken to clients that begin with it. HTTP/1.1
-	// is always spoken.
-	H2C bool `yaml:"h2c"`
-	// TLS has the server speak it, and nothing else, on all of its addresses. HTTP/2 and HTTP/1.1 are
-	// both spoken over it, as the client chooses.
+	// Protocols are the versions of HTTP that are spoken, with TLS and without: http/1.1, h2, or both, as the client chooses.
+	Protocols []string `yaml:"protocols" validate:"min=1,unique,dive,oneof=http/1.1 h2"`
+	// TLS has the server speak it, and nothing else, on all of its addresses.
 	TLS encryption `yaml:"tls"`
 	// ProxyProtocol are the load balancers that begin each connection with a PROXY header, which tells the visitor's
 	// address: their addresses or networks, such as 10.0.0.0/8, and the word unix for those that
@@ -182,6 +189,7 @@ func build(env *registry.Env, cfg Config) (registry.ServeFunc, error) {
 		return nil, err
 	}
 	s := &server{cfg: cfg, log: env.Logger(), tls: encrypted, sendsHeader: registry.Clients(cfg.ProxyProtocol)}
+	s.http2Only = encrypted == nil && !slices.Contains(cfg.Protocols, "http/1.1")
 	return s.serve, nil
 }
 
@@ -190,17 +198,21 @@ type server struct {
 	cfg Config
 	log *slog.Logger
 	tls *tls.Config // nil without TLS
+	// http2Only says that each connection must begin as HTTP/2 does: over TLS it wouldn't have come about.
+	http2Only bool
 	// sendsHeader says of whom a PROXY header is expected, and believed.
 	sendsHeader func(remoteAddr string) bool
 }
 
 func (s *server) serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	var speaks http.Protocols
-	speaks.SetHTTP1(true)
-	speaks.SetUnencryptedHTTP2(s.cfg.H2C && s.tls == nil)
-	speaks.SetHTTP2(s.tls != nil)
+	http2 := slices.Contains(s.cfg.Protocols, "h2")
+	speaks.SetHTTP1(slices.Contains(s.cfg.Protocols, "http/1.1"))
+	speaks.SetUnencryptedHTTP2(http2 && s.tls == nil)
+	speaks.SetHTTP2(http2 && s.tls != nil)
 	t := newTally()
-	srv := &http.Server{
+	var srv *http.Server
+	srv = &http.Server{
 		Handler:           &limiter{next: h, tally: t, maxBody: int64(s.cfg.MaxBody), bodyIdle: s.cfg.BodyIdleTimeout, writeIdle: s.cfg.WriteIdleTimeout},
 		Protocols:         &speaks,
 		TLSConfig:         s.tls,
@@ -209,8 +221,12 @@ func (s *server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 		IdleTimeout:       s.cfg.IdleTimeout,
 		MaxHeaderBytes:    int(s.cfg.MaxHeader),
 		ConnContext:       remember,
-		ConnState:         t.follow,
-		ErrorLog:          log.New(lines{s.log}, "", 0),
+		BaseContext: func(net.Listener) context.Context {
+			s.handOver(srv.TLSNextProto) // which is there when the server begins to accept, and not before
+			return context.Background()
+		},
+		ConnState: t.follow,
+		ErrorLog:  log.New(lines{s.log}, "", 0),
 	}
 	served := make(chan error, 1)
 	go func() {

@@ -26,9 +26,9 @@ import (
 func TestComponent(t *testing.T) {
 	registrytest.Run(t, Component,
 		registrytest.Case[Config]{Name: "defaults"},
-		registrytest.Case[Config]{Name: "without h2c", Settings: func(*testing.T) Config {
+		registrytest.Case[Config]{Name: "HTTP/1.1 only", Settings: func(*testing.T) Config {
 			cfg := Component.Default
-			cfg.H2C = false
+			cfg.Protocols = []string{"http/1.1"}
 			return cfg
 		}},
 	)
@@ -257,13 +257,6 @@ func TestHTTP2(t *testing.T) {
 			if resp.StatusCode != http.StatusRequestEntityTooLarge {
 				t.Errorf("%s: got %s; want 413", name, resp.Status)
 			}
-		}
-	})
-	t.Run("switched off", func(t *testing.T) {
-		s := start(t, proto, func(cfg *Config) { cfg.H2C = false })
-		if resp, err := client(t, true).Get("http://" + s.addr); err == nil {
-			resp.Body.Close()
-			t.Error("HTTP/2 was spoken although h2c is false")
 		}
 	})
 }
