@@ -40,10 +40,12 @@ const (
 	// Clear is that what lets somebody in, such as a cookie or a password, goes over a network
 	// unencrypted.
 	Clear Concern = "clear-text"
+	// Development is what helps those who develop a stack, and costs something where it serves others.
+	Development Concern = "development"
 )
 
 // Concerns returns all concerns.
-func Concerns() []Concern { return []Concern{Unsafe, Exposed, Clear} }
+func Concerns() []Concern { return []Concern{Unsafe, Exposed, Clear, Development} }
 
 // Site is what settings are told of the stack that they are part of, for their warnings.
 type Site struct {

@@ -126,7 +126,7 @@ func (b *builder) mounted() object {
 	properties := object{}
 	for _, k := range keys {
 		switch k.name {
-		case "servers", "processes", "deadlines", "reload", "control", "pid_file", "address_file", "tests":
+		case "servers", "processes", "deadlines", "reload", "check", "control", "pid_file", "address_file", "tests":
 		case "stack":
 			properties = append(properties, member{k.name, append(k.value.(object), member{"items", ref(defSlot)})})
 		default:
@@ -163,6 +163,7 @@ func (b *builder) keys() object {
 		"servers":   {{"type", "array"}, {"minItems", 1}, {"items", ref(defServer)}},
 		"deadlines": nullable(b.structure(registry.Describe[stackfile.Deadlines](), deadlineRows(), "")),
 		"reload":    nullable(b.structure(registry.Describe[stackfile.Reload](), reloadRows(), "")),
+		"check":     nullable(b.structure(registry.Describe[stackfile.Checks](), checkRows(), "")),
 		"processes": {
 			{"anyOf", []any{
 				object{{"type", "null"}},

@@ -122,6 +122,8 @@ func (m *markdown) chapter() {
 			m.settings(deadlineRows())
 		case "reload":
 			m.settings(reloadRows())
+		case "check":
+			m.settings(checkRows())
 		case "tests":
 			m.settings(testRows())
 		}

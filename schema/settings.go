@@ -37,6 +37,11 @@ func reloadRows() []row {
 	return rowsOf(registry.Describe[stackfile.Reload](), reflect.ValueOf(stackfile.DefaultReload()), "", "", "")
 }
 
+// checkRows returns the settings under the stack file's check.
+func checkRows() []row {
+	return rowsOf(registry.Describe[stackfile.Checks](), reflect.ValueOf(stackfile.Checks{}), "", "", "")
+}
+
 // testRows returns the settings of the stack file's tests.
 func testRows() []row {
 	return rowsOf(registry.Describe[stackfile.Test](), reflect.Value{}, "", "", "")

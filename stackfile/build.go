@@ -300,7 +300,7 @@ func (b *builder) current() string {
 func (b *builder) build(ctx context.Context) error {
 	var ps problems
 	b.stack.inspector = b.plan.inspector()
-	b.plan.instances(func(p *planned, _ *effect) { b.open(ctx, p, &ps) })
+	b.plan.instances(func(p *planned) { b.open(ctx, p, &ps) })
 	servers := b.plan.servers
 	if b.rehearsal != nil {
 		servers = nil
@@ -355,7 +355,7 @@ func (b *builder) open(ctx context.Context, p *planned, ps *problems) {
 	b.mu.Unlock()
 	needs := slices.Clone(p.refs)
 	for _, m := range p.mounts {
-		m.plan.instances(func(inner *planned, _ *effect) { needs = append(needs, inner) })
+		m.plan.instances(func(inner *planned) { needs = append(needs, inner) })
 	}
 	refs := make([]*instance, len(needs))
 	for n, need := range needs {
@@ -457,7 +457,7 @@ func (b *builder) chain(plan *Plan, r *route) *chain {
 			c.links = append(c.links, b.built[e.instance])
 		}
 	}
-	places := placesOf(r.effects, followed)
+	places, watchers := placesOf(r.effects, followed), b.watchers(plan, r)
 	for i, e := range slices.Backward(r.effects) {
 		if e.instance == nil {
 			continue
@@ -474,6 +474,9 @@ func (b *builder) chain(plan *Plan, r *route) *chain {
 				p.slot = i
 			}
 			c.handler = p
+		}
+		if watch := watchers[i]; watch != nil {
+			c.handler = watch(c.handler)
 		}
 		if b.rehearsal != nil {
 			c.handler = entering{slot: e.instance.full(), tell: b.rehearsal.Entered, next: c.handler}

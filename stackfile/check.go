@@ -134,6 +134,9 @@ func (c *linter) warn(ctx context.Context, faulty bool) {
 	for _, s := range c.plan.servers {
 		s.walk(c.secrets)
 	}
+	if c.plan.checks.Lint && c.public != "" {
+		c.found.report(ruleDevelopment, c.linterAt, []string{"check"}, "lint is on, which costs time and is for development; it should be off where others can reach the server (%s)", c.public)
+	}
 	for _, r := range c.chains() {
 		c.order(r)
 	}

@@ -205,6 +205,7 @@ func (c *comparison) settings() []Delta {
 	}
 	deltas = append(deltas, settingsDeltas("deadlines", c.old.deadlines, c.next.deadlines)...)
 	deltas = append(deltas, settingsDeltas("reload", c.old.reload, c.next.reload)...)
+	deltas = append(deltas, settingsDeltas("check", c.old.checks, c.next.checks)...)
 	if was, is := c.old.controlled(), c.next.controlled(); was != is {
 		deltas = append(deltas, Delta{"control", some(was), some(is)})
 	}
@@ -603,7 +604,7 @@ func (p *Plan) fingerprints() []fingerprint {
 			all = append(all, fingerprint{inst.full(), b.String()})
 		}
 	}
-	p.instances(func(inst *planned, _ *effect) { add(inst) })
+	p.instances(func(inst *planned) { add(inst) })
 	for _, s := range p.servers {
 		s.walk(add)
 	}

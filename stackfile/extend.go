@@ -253,7 +253,7 @@ func (l *loader) extend(base, over *node) *node {
 			return b
 		}
 		switch b.key {
-		case "vars", "deadlines", "reload":
+		case "vars", "deadlines", "reload", "check":
 			return mergeFree(b.value, o.value)
 		case "stack":
 			return l.extendStack(b.value, o.value)

@@ -64,7 +64,7 @@ func DefaultDeadlines() Deadlines {
 
 // Keys are the keys of a stack file, in the order in which they are usually written.
 func Keys() []string {
-	return []string{"extends", "include", "servers", "processes", "deadlines", "reload", "control", "pid_file", "address_file", "on_reload", "vars", "stack", "urls", "tests"}
+	return []string{"extends", "include", "servers", "processes", "deadlines", "reload", "check", "control", "pid_file", "address_file", "on_reload", "vars", "stack", "urls", "tests"}
 }
 
 // Load reads and checks the stack file at path, which names components of reg. It
@@ -122,6 +122,9 @@ type loader struct {
 	overrides []*override
 	// onReloads is what the file says of requests under way; nil for nothing.
 	onReloads *node
+	// linter is what is put between slots, as check: says at linterAt; nil for nothing.
+	linter   *registry.Definition
+	linterAt pos
 	// partial says that an entry of the stack wasn't understood, so that slots are missing.
 	partial bool
 	// guessed are the keys that misspelt ones were probably meant to be.
@@ -176,6 +179,7 @@ func (l *loader) load(ctx context.Context, top *node) *Plan {
 	plan := &Plan{name: l.source.name, deadlines: DefaultDeadlines(), reload: DefaultReload(), files: l.files.disk.now}
 	decodeSettings(l, "deadlines", top.get("deadlines"), &plan.deadlines, "{drain: 30s, stop: 30s}")
 	decodeSettings(l, "reload", top.get("reload"), &plan.reload, "{poll: 2s}")
+	l.checks(top.get("check"), plan)
 	plan.control = l.control(top.get("control"))
 	l.notes(top, plan)
 	plan.processes = l.processes(top.get("processes"))
@@ -205,6 +209,7 @@ func (l *loader) lay(ctx context.Context, plan *Plan, top *node) bool {
 		mounted: func(n *node, within string) *Plan { return l.mounted(ctx, n, within) },
 	}}
 	e.routes(ctx, plan, top.get("vars"))
+	l.watch(plan)
 	return true
 }
 

@@ -74,7 +74,7 @@ func (l *loader) mounted(ctx context.Context, n *node, within string) *Plan {
 	}
 	inner := &loader{
 		registry: l.registry, options: l.options, files: l.files, source: source, merger: l.merger, problems: l.problems,
-		within: within, around: append(slices.Clip(l.around), l.source),
+		within: within, around: append(slices.Clip(l.around), l.source), linter: l.linter, linterAt: l.linterAt,
 	}
 	if top = inner.whole(top, legal); top == nil {
 		return nil
@@ -128,7 +128,7 @@ func (p *planned) all(f func(*planned)) {
 		ref.all(f)
 	}
 	for _, m := range p.mounts {
-		m.plan.instances(func(inner *planned, _ *effect) { f(inner) })
+		m.plan.instances(f)
 	}
 	f(p)
 }

@@ -20,6 +20,7 @@ type Plan struct {
 	sum       string
 	deadlines Deadlines
 	reload    Reload
+	checks    Checks
 	control   Control
 	processes Processes
 	files     *Files
@@ -32,6 +33,12 @@ type Plan struct {
 	areas                []region
 	routes               []*route // of the areas
 	none                 *route   // of the requests that no pattern matches
+
+	// linters stand between slots, where check: wants it: watched has them in order. Around is what the outermost slot
+	// has around it.
+	linters map[joint]*planned
+	watched []*planned
+	around  string
 
 	// router is for explaining, and made when it is asked first.
 	routing sync.Once
@@ -69,8 +76,8 @@ func (p *planned) listen() (addresses []registry.Address, mode string) {
 }
 
 // instances calls f for every instance that the stack needs, inner ones first, in the order of the
-// stack, and those of mounted stacks before what mounts them.
-func (p *Plan) instances(f func(*planned, *effect)) {
+// stack, and those of mounted stacks before what mounts them. The linters between the slots come at the end.
+func (p *Plan) instances(f func(*planned)) {
 	seen := make(map[*planned]bool)
 	for _, r := range append([]*route{p.none}, p.routes...) {
 		if r == nil {
@@ -81,8 +88,11 @@ func (p *Plan) instances(f func(*planned, *effect)) {
 				continue
 			}
 			seen[e.instance] = true
-			e.instance.all(func(inner *planned) { f(inner, e) })
+			e.instance.all(func(inner *planned) { f(inner) })
 		}
+	}
+	for _, linter := range p.watched {
+		f(linter)
 	}
 }
 

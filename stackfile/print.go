@@ -36,6 +36,7 @@ func (p *Plan) Print() ([]byte, error) {
 	put(top, "processes", w.processes(p.processes))
 	put(top, "deadlines", settingsNode(p.deadlines, DefaultDeadlines()))
 	put(top, "reload", settingsNode(p.reload, DefaultReload()))
+	put(top, "check", settingsNode(p.checks, Checks{}))
 	put(top, "control", w.control(p.control))
 	put(top, "pid_file", w.note(p.pidFile))
 	put(top, "address_file", w.note(p.addressFile))

@@ -108,7 +108,7 @@ func (l *loader) shared(plan *Plan) {
 				s.def.Name, plan.processes.asked(s.at))
 		}
 	}
-	plan.instances(func(p *planned, _ *effect) {
+	plan.instances(func(p *planned) {
 		if p.def.Traits(p.cfg).Processes != registry.SingleProcess {
 			return
 		}

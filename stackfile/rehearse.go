@@ -30,7 +30,7 @@ func (p *Plan) Rehearse(ctx context.Context, log *slog.Logger, how Rehearsal) (*
 	var ps problems
 	for place := range how.Stubs {
 		known := false
-		p.instances(func(i *planned, _ *effect) {
+		p.instances(func(i *planned) {
 			known = known || i.full() == place
 			if _, err := stub(i.def.Kind, nil); err != nil && i.full() == place {
 				ps.add(i.at, []string{place}, "it is %s; %s", aKind(i.def.Kind), err)
@@ -50,8 +50,8 @@ func (p *Plan) Rehearse(ctx context.Context, log *slog.Logger, how Rehearsal) (*
 func (p *Plan) places(place string) []string {
 	slot, _, within := strings.Cut(place, ".")
 	var all []string
-	p.instances(func(i *planned, _ *effect) {
-		if _, err := stub(i.def.Kind, nil); err == nil && (!i.inner() || within && strings.HasPrefix(i.path, slot+".")) && i.within == "" {
+	p.instances(func(i *planned) {
+		if _, err := stub(i.def.Kind, nil); err == nil && !slices.Contains(p.watched, i) && (!i.inner() || within && strings.HasPrefix(i.path, slot+".")) && i.within == "" {
 			all = append(all, i.full())
 		}
 	})

@@ -1,6 +1,10 @@
 package stackfile
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/stackd/stackd/registry"
+)
 
 // A Rule is what a [Problem] breaks.
 type Rule struct {
@@ -40,6 +44,7 @@ const (
 	ruleSecretClear = "secret-clear"
 	ruleEnvironment = "environment"
 	ruleReadable    = "secret-readable"
+	ruleDevelopment = string(registry.Development)
 )
 
 // Rules returns all rules: the errors first, then the warnings. Those that warn of single settings are the concerns of
@@ -62,6 +67,7 @@ func Rules() []Rule {
 		{"unsafe-setting", Warning, "A setting takes a protection away."},
 		{"exposed", Warning, "Others can reach what is meant for those who run the server."},
 		{"clear-text", Warning, "What lets somebody in goes over a network unencrypted."},
+		{ruleDevelopment, Warning, "What is for development stands in a stack that others can reach."},
 		{ruleEnvironment, Warning, "Something that the stack relies on isn't there, or doesn't answer."},
 		{ruleReadable, Warning, "Every user of the machine may read a file with secrets."},
 		{ruleAllowUnused, Warning, "A comment allows a warning that isn't given there."},

@@ -39,6 +39,7 @@ func fileShape(reg *registry.Registry, top *yaml.Node) shape {
 		"servers":   entryShape(reg, nil, registry.KindServer),
 		"deadlines": typeShape(reg, registry.Describe[Deadlines]()),
 		"reload":    typeShape(reg, registry.Describe[Reload]()),
+		"check":     typeShape(reg, registry.Describe[Checks]()),
 		"stack":     entryShape(reg, nil, registry.KindMiddleware, registry.KindApp),
 		"urls":      each(overrideShape(reg, slots)),
 		"tests":     typeShape(reg, registry.Describe[[]Test]()),

@@ -63,6 +63,14 @@ type Config struct {
 	Report bool `yaml:"report"`
 }
 
+// Warnings says that it is for development.
+func (c Config) Warnings(site registry.Site) []registry.Warning {
+	if !site.Public {
+		return nil
+	}
+	return []registry.Warning{{Concern: registry.Development, Problem: "costs time and is for development; it should be off where others can reach the server"}}
+}
+
 // Traits says that somebody must be there to be told.
 func (c Config) Traits(t registry.Traits) registry.Traits {
 	if c.Report {
