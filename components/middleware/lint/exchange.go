@@ -27,6 +27,7 @@ type exchange struct {
 	r        *http.Request
 	sink     failure.Sink // of the catcher; nil without one
 	failed   bool         // the app has reported a failure
+	seen     *rules
 	findings []error
 	broken   bool // a write has failed
 	typed    bool // there was a Content-Type
@@ -36,7 +37,7 @@ type exchange struct {
 }
 
 func (l *linter) serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
-	x := &exchange{linter: l, r: r, sink: failure.Key.Get(r)}
+	x := &exchange{linter: l, r: r, sink: failure.Key.Get(r), seen: rulesOf(r)}
 	x.Init(w, x.sends)
 	x.given(w)
 	inner := r.WithContext(r.Context())
@@ -77,9 +78,7 @@ func (x *exchange) Fail(f failure.Failure) {
 }
 
 func (x *exchange) find(rule, place, text string) {
-	if err := x.tell(x.r, rule, place, text); err != nil {
-		x.findings = append(x.findings, err)
-	}
+	x.seen.find(finding{x, rule, place, text})
 }
 
 // given looks at what comes from further out.
@@ -130,8 +129,10 @@ func (x *exchange) sends() {
 // calls looks at the header when the handler calls. After is to be called at the end of the call: what changes
 // in between is the work of others further out.
 func (x *exchange) calls() (after func()) {
+	x.seen.begin(x)
 	x.late()
 	return func() {
+		defer x.seen.end(x)
 		if x.Committed() {
 			x.known = x.Writer.Header().Clone()
 		}

@@ -10,8 +10,9 @@
 //	  - {use: lint, as: inner}
 //	  - finder
 //
-// Two of them around a piece, as here, show whether it is that one. Each finding is logged as a warning,
-// once for each place, with the name of the rule. Nothing else changes, save that what comes after the
+// Two of them around a piece, as here, show whether it is that one. check: {lint: true} in the stack file puts one between
+// every two pieces, each named after its neighbours. Each finding is logged as a warning, once for each place, with the
+// name of the rule; a request that breaks a rule is told of by the innermost that sees it. Nothing else changes, save that what comes after the
 // handler has returned goes nowhere: it could end up in another visitor's response.
 //
 // # Rules for what stands further in

@@ -313,3 +313,33 @@ func TestReport(t *testing.T) {
 		t.Errorf("it needs %v", needs)
 	}
 }
+
+// TestInnermost has several around pieces that do the same wrong: the nearest tells.
+func TestInnermost(t *testing.T) {
+	outer, middle, inner := newSite(t, Config{}), newSite(t, Config{}), newSite(t, Config{})
+	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Method = http.MethodPut
+		r.URL.Path = "/"
+		_, _ = io.WriteString(w, "text")
+		w.Header().Set("X-Late", "1")
+	})
+	mounted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var base environ.Base
+		environ.Matched.Preset(&base, &environ.Route{})
+		inner.wrap(app).ServeHTTP(w, base.Open(r))
+	})
+	wrong := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		middle.wrap(mounted).ServeHTTP(w, r)
+		w.WriteHeader(http.StatusTeapot)
+		w.Header().Set("X-Late", "2")
+	})
+	h := outer.wrap(wrong)
+	for range 2 {
+		h.ServeHTTP(httptest.NewRecorder(), outer.open(http.MethodGet))
+	}
+	for s, want := range map[*site]string{inner: "no-content-type request-changed late-header", middle: "", outer: "header-twice"} {
+		if got := s.rules(); got != want {
+			t.Errorf("it found %q, want %q", got, want)
+		}
+	}
+}
