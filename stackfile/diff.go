@@ -14,7 +14,7 @@ import (
 
 // Difference is what changes when one stack file takes the place of another.
 type Difference struct {
-	// Settings are what changes for no URL in particular: servers, processes, deadlines, reload and control.
+	// Settings are what changes for no URL in particular: servers, processes, deadlines, reload, check and control.
 	Settings []Delta `json:"settings"`
 	// Sections are what changes for URLs.
 	Sections []Section `json:"urls"`

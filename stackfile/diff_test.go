@@ -79,6 +79,7 @@ urls:
 		{"on_reload", "vars:", "on_reload: keep\nvars:", []string{"for ", "  on_reload: drain > keep"}, ""},
 		{"on_reload of a URL", "/b/: {tag: on}", "/b/: {tag: on, on_reload: close}", []string{"for /b/", "  on_reload: drain > close"}, ""},
 		{"processes", "vars:", "processes: auto\nvars:", []string{"  processes: 1 > auto"}, ""},
+		{"check", "vars:", "check: {lint: true}\nvars:", []string{"  check.lint: false > true"}, "lint(server, errors) lint(errors, session) lint(session, site) lint(session, tag) lint(tag, site)"},
 		{"reload", "vars:", "reload: {poll: 2s, threshold: 7.5%}\nvars:", []string{"  reload.poll: 0s > 2s", "  reload.threshold: 5% > 7.5%"}, ""},
 		{"pid_file", "vars:", "pid_file: run/s.pid\nvars:", []string{"  pid_file: off > run/s.pid"}, ""},
 		{"address_file", "vars:", "address_file: a\nvars:", []string{"  address_file: off > a"}, ""},

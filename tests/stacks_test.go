@@ -69,7 +69,10 @@ func TestStacks(t *testing.T) {
 				run(t, filepath.Join(stacks, name))
 				return
 			}
-			ask(t, start(t, filepath.Join(stacks, name)))
+			// It is asked with lint between every two slots, so that each piece is seen to keep to the rules.
+			s := start(t, watched(t, filepath.Join(stacks, name)))
+			ask(t, s)
+			s.clean()
 		})
 	}
 }

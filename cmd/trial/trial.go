@@ -209,6 +209,9 @@ func stub(s stackfile.Stub) http.Handler {
 		for name, value := range s.Headers {
 			w.Header().Set(name, value)
 		}
+		if w.Header().Get("Content-Type") == "" && s.Body != "" {
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		}
 		w.WriteHeader(cmp.Or(s.Status, http.StatusOK))
 		_, _ = io.WriteString(w, s.Body) // the client sees what is missing
 	})
