@@ -281,7 +281,19 @@ func statusText(s control.Status, now time.Time) string {
 		case g.Draining:
 			state = "drains"
 		}
-		line("generation %d %s %s, began %s ago (%s)", g.Number, state, count(g.Requests, "request"), short(now.Sub(g.Since)), g.Trigger)
+		what := fmt.Sprintf("generation %d %s %s, began %s ago", g.Number, state, count(g.Requests, "request"), short(now.Sub(g.Since)))
+		if trigger := inspect.Printable(g.Trigger); utf8.RuneCountInString(what+trigger)+3 <= wide {
+			line("%s (%s)", what, trigger)
+		} else {
+			line("%s", what)
+			for part := range strings.SplitSeq(wrap("  ("+trigger+")", 3), "\n") {
+				line("%s", part)
+			}
+		}
+		if p := g.Probation; p != nil {
+			line("  on probation for %s: %d of %s errors, %d of %d before", short(p.Until.Sub(now)),
+				p.Errors, count(p.Answers, "answer"), p.ErrorsBefore, p.AnswersBefore)
+		}
 		if g.Closing != "" {
 			line("  it waits for %s", g.Closing)
 		}

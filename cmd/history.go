@@ -53,6 +53,13 @@ func (h *history) served(generation uint64, files *stackfile.Files, from *kept) 
 	}
 }
 
+// current returns what the current generation was made of; nil for none.
+func (h *history) current() *kept {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.now
+}
+
 // numbers returns the generations that can be gone back to.
 func (h *history) numbers() []uint64 {
 	h.mu.Lock()

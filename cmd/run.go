@@ -189,6 +189,7 @@ func (l *loader) generation(plan *stackfile.Plan, servers []stackfile.Server, fr
 	if from != nil {
 		g.Made.RollbackTo = from.generation
 	}
+	g.Poll, g.Probation = plan.Reload().Poll, l.probation(plan)
 	for _, s := range servers {
 		address := string(s.Address)
 		if address == "" { // it has no setting for that

@@ -99,8 +99,23 @@ type Generation struct {
 	File       string `json:"file,omitempty"`
 	Hash       string `json:"hash,omitempty"`
 	RollbackTo uint64 `json:"rollback_to,omitempty"`
+	// Probation tells how it does on probation; nil if it is on none.
+	Probation *Probation `json:"probation,omitempty"`
 	// Requests is how many it has under way.
 	Requests int `json:"requests"`
+}
+
+// Probation tells how a generation does in its first time, compared with the one before.
+type Probation struct {
+	// Until is when it has passed.
+	Until time.Time `json:"until"`
+	// Threshold is by how many percentage points more of its answers may be errors.
+	Threshold float64 `json:"threshold"`
+	// Answers and Errors are what it has given, and those that the one before gave in its last time.
+	Answers       int `json:"answers"`
+	Errors        int `json:"errors"`
+	AnswersBefore int `json:"answers_before"`
+	ErrorsBefore  int `json:"errors_before"`
 }
 
 // Listener is an address that is served.

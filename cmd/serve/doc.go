@@ -77,6 +77,15 @@
 // handed in. [Generation].Agree is where they agree: it is called before the swap, and swaps nothing if it fails. So a reload
 // can be one of all or of none.
 //
+// # Probation
+//
+// A generation with a [Probation] has its answers counted; one without costs nothing more for it. When it follows
+// another one that was counted, it is on probation: as soon as the share of errors among its answers, of
+// twenty at least, is greater by more than the threshold than that of the one before in its last Period, the log says so and
+// its Failed is asked what to do. That happens once, and not when another reload has come meanwhile. A request
+// counts for the generation that began it. An answer is an error if its status is 500 or above, or if the
+// handler panicked; but not if its connection was taken over, or if its client has gone.
+//
 // # Control
 //
 // A generation's Control is a server of another kind, by which people reach the process and not the stack. It goes on
@@ -90,6 +99,9 @@
 // links on its path lead to other content; a reload waits until nothing more happened for a
 // tenth of a second, but no longer than a second. A file that is gone, or empty for a
 // moment, fails the load at worst, and its return is a change again.
+//
+// Where the system tells nobody of changes, the files are compared every two seconds, or as often as [Generation.Poll]
+// says.
 //
 // What has changed before a call of Reload is what the call is about, and no reason for a reload after it: the next
 // change of a file is.

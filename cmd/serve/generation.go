@@ -54,6 +54,12 @@ type Generation struct {
 	// Made tells people how the generation was made.
 	Made control.Made
 
+	// Probation says how the generation is to prove itself, and that its answers are counted; nil for neither. One that
+	// was rolled back to is only counted.
+	Probation *Probation
+	// Poll is how often the files of Watch are compared with what they were. 0 is when the system says so; where it
+	// can't, every 2 s.
+	Poll time.Duration
 	// CheckTimeout is how long the Load after this one may take, unless it says by [Stage] that it does something
 	// else. Default: 10 s.
 	CheckTimeout time.Duration
@@ -145,6 +151,7 @@ type generation struct {
 	trigger string
 	since   time.Time
 	epoch   time.Time // what the requests' beginnings are told from
+	counted *tally    // nil if the answers aren't counted
 }
 
 func newGeneration(g Generation, number uint64) *generation {

@@ -33,6 +33,10 @@ func (r *Runtime) reloadAll(ctx context.Context, started chan<- error) {
 			if files := r.watch.take(); len(files) > 0 {
 				_, _ = r.reload(ctx, Order{Trigger: strings.Join(files, ", ")})
 			}
+		case <-r.verdicts:
+			if o := r.judge(r.root.current.Load()); o != nil {
+				_, _ = r.reload(ctx, *o)
+			}
 		case req := <-r.requests:
 			// What has changed until now is what the order is about, and no reason for another reload.
 			r.watch.compare()
@@ -97,6 +101,7 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 		return report, err
 	}
 	if !oneRequest(next) {
+		r.watch.poll(next.Poll)
 		r.watch.set(next.Watch, begin)
 	}
 
@@ -104,6 +109,12 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 	r.number = next.Number
 	g := newGeneration(next, r.number)
 	g.trigger, g.epoch, g.zombies = o.Trigger, r.started, &r.zombies
+	if p := next.Probation; p != nil {
+		g.counted = newTally(p.Period, r.verdicts)
+		if old.counted != nil && next.Made.RollbackTo == 0 {
+			g.counted.begin(p, old.counted.recent())
+		}
+	}
 	r.root.swap(g)
 	passed := r.handOver(old, g)
 	r.set(s.servers, s.sockets)

@@ -45,5 +45,9 @@ func (t *root) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f = g.enter(w, r)
 	}
 	defer f.leave()
+	if g.counted != nil {
+		g.counted.serve(g.Handler, w, r.WithContext(f))
+		return
+	}
 	g.Handler.ServeHTTP(w, r.WithContext(f))
 }

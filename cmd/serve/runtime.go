@@ -59,6 +59,7 @@ type Runtime struct {
 	stopping chan struct{} // closed when the stop begins
 	drained  chan struct{} // closed when nothing is left but the control
 	hangups  chan struct{} // a SIGHUP that no reload has answered yet
+	verdicts chan struct{} // the generation that serves may have failed its probation
 	deaths   chan error    // the first server that ended by itself
 	done     chan struct{} // closed when Run has returned
 
@@ -104,6 +105,7 @@ func New(o Options) *Runtime {
 		drained:  make(chan struct{}),
 		started:  time.Now(),
 		hangups:  make(chan struct{}, 1),
+		verdicts: make(chan struct{}, 1),
 		deaths:   make(chan error, 1),
 		done:     make(chan struct{}),
 		loading:  make(chan struct{}, 1),

@@ -55,6 +55,9 @@ func (r *Runtime) Status() control.Status {
 		})
 		s.Requests = append(s.Requests, requests...)
 	}
+	if len(all) > 0 && !s.Generations[0].Draining {
+		s.Generations[0].Probation = all[0].counted.status()
+	}
 	kept := r.describe(&r.kept, func(f *flight) uint64 { return f.kept })
 	for i := range kept {
 		kept[i].Kept = true

@@ -1,8 +1,10 @@
 package serve
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -24,6 +26,12 @@ const (
 	most  = time.Second
 )
 
+// unwatched is how often the files are compared where the system doesn't tell of changes.
+const unwatched = 2 * time.Second
+
+// large is the size from which on a file's content is told by its size and time alone.
+const large = 64 << 20
+
 // watcher reports which files have another content than before.
 //
 // It watches folders, not files: a file that is written anew and renamed over the old one is
@@ -42,7 +50,10 @@ type watcher struct {
 	// taken in without waiting.
 	names atomic.Pointer[map[string]bool]
 
+	paced chan struct{} // has a token when rhythm may have changed
+
 	mu      sync.Mutex
+	every   time.Duration     // how often to compare the files unasked; 0 for when nobody tells of changes
 	seen    map[string]string // by file: its fingerprint when it was last looked at
 	folders []string          // watched now
 	refused map[string]bool   // folders that can't be watched, and the log has been told
@@ -50,12 +61,13 @@ type watcher struct {
 }
 
 // newWatcher starts to watch nothing. If the system has no watches left, that is logged, and the
-// watcher never reports anything.
+// files are compared from time to time.
 func newWatcher(log *slog.Logger) *watcher {
 	w := &watcher{
 		log:     log,
 		changed: make(chan struct{}, 1),
 		touched: make(chan struct{}, 1),
+		paced:   make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 		seen:    make(map[string]string),
 		refused: make(map[string]bool),
@@ -63,23 +75,22 @@ func newWatcher(log *slog.Logger) *watcher {
 	w.names.Store(&map[string]bool{})
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
-		log.Warn("files can't be watched; reload with SIGHUP", slog.Any("err", err))
-		return w
+		log.Warn("files can't be watched, so they are compared from time to time", slog.Duration("every", unwatched), slog.Any("err", err))
+	} else {
+		w.notify = notify
+		w.ended.Go(w.listen)
 	}
-	w.notify = notify
-	w.ended.Go(w.listen)
 	w.ended.Go(w.settle)
 	return w
 }
 
 // close ends the watcher.
 func (w *watcher) close() {
-	if w.notify == nil {
-		return
-	}
 	close(w.stop)
-	if err := w.notify.Close(); err != nil {
-		w.log.Warn("closing the file watch", slog.Any("err", err))
+	if w.notify != nil {
+		if err := w.notify.Close(); err != nil {
+			w.log.Warn("closing the file watch", slog.Any("err", err))
+		}
 	}
 	w.ended.Wait()
 }
@@ -122,6 +133,32 @@ func (w *watcher) add(files []string, since time.Time) {
 	all := slices.AppendSeq(slices.Clone(files), maps.Keys(w.seen))
 	w.mu.Unlock()
 	w.set(all, since)
+}
+
+// poll says how often the files are compared unasked; 0 is for when nobody tells of changes.
+func (w *watcher) poll(every time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.every = every
+	w.pace()
+}
+
+// pace makes settle ask for the rhythm.
+func (w *watcher) pace() {
+	select {
+	case w.paced <- struct{}{}:
+	default:
+	}
+}
+
+// rhythm returns how often the files are compared unasked; 0 for never.
+func (w *watcher) rhythm() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.every == 0 && (w.notify == nil || len(w.refused) > 0) {
+		return unwatched
+	}
+	return w.every
 }
 
 // take returns the files that have changed since it was last called.
@@ -172,11 +209,23 @@ func (w *watcher) listen() {
 	}
 }
 
-// settle compares the files when events have come and calmed down.
+// settle compares the files when events have come and calmed down, and in the rhythm.
 func (w *watcher) settle() {
 	var calm debounce
-	for {
+	beat := time.NewTicker(time.Hour)
+	beat.Stop()
+	defer beat.Stop()
+	for last := time.Duration(0); ; {
+		if now := w.rhythm(); now != last {
+			beat.Stop()
+			if last = now; now > 0 {
+				beat.Reset(now)
+			}
+		}
 		select {
+		case <-w.paced:
+		case <-beat.C:
+			w.compare()
 		case <-w.touched:
 			calm.touch()
 		case <-calm.over():
@@ -209,6 +258,7 @@ func (w *watcher) follow() {
 	if w.notify == nil {
 		return
 	}
+	defer w.pace()
 	for {
 		names := make(map[string]bool)
 		var folders []string
@@ -236,6 +286,7 @@ func (w *watcher) follow() {
 		for _, gone := range w.folders {
 			if !slices.Contains(folders, gone) {
 				_ = w.notify.Remove(gone) // it may have gone by itself
+				delete(w.refused, gone)
 			}
 		}
 		w.folders = folders
@@ -254,7 +305,8 @@ func (w *watcher) attach(folder string) {
 		delete(w.refused, folder)
 	case !w.refused[folder] && !errors.Is(err, fs.ErrNotExist):
 		w.refused[folder] = true
-		w.log.Warn("changes in a folder won't be seen; reload with SIGHUP", slog.String("folder", folder), slog.Any("err", err))
+		w.log.Warn("a folder can't be watched, so its files are compared from time to time",
+			slog.String("folder", folder), slog.Duration("every", cmp.Or(w.every, unwatched)), slog.Any("err", err))
 	}
 }
 
@@ -278,6 +330,8 @@ func fingerprint(path string) string {
 		return "folder: " + digest(strings.NewReader(names.String()))
 	case !info.Mode().IsRegular():
 		return "no: not a file" // and reading it might never end
+	case info.Size() >= large:
+		return fmt.Sprint("large: ", info.Size(), info.ModTime())
 	}
 	f, err := os.Open(path)
 	if err != nil {

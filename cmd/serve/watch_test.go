@@ -342,7 +342,7 @@ func TestWatcherRefused(t *testing.T) {
 	for range 3 {
 		w.set([]string{f.join("s")}, time.Now())
 	}
-	if lines := log.all("changes in a folder won't be seen; reload with SIGHUP"); len(lines) != 1 || !strings.HasPrefix(lines[0], "WARN folder="+f.path) {
+	if lines := log.all("a folder can't be watched, so its files are compared from time to time"); len(lines) != 1 || !strings.HasPrefix(lines[0], "WARN folder="+f.path) {
 		t.Errorf("the log says %q", lines)
 	}
 }
