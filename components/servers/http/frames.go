@@ -63,7 +63,7 @@ const maxSettings = 100
 
 // newFrames returns what is to be read in place of nc, where headers may have maxHeader bytes.
 func newFrames(nc net.Conn, maxHeader int) *frames {
-	f := &frames{Conn: nc, r: bufio.NewReaderSize(nc, 2<<10)}
+	f := &frames{Conn: nc, r: bufio.NewReaderSize(nc, 1<<10)} // room for maxSettings, and most headers
 	f.decoder = hpack.NewDecoder(tableSize, f.field)
 	f.decoder.SetMaxStringLength(2 * maxHeader) // more than net/http accepts
 	return f
