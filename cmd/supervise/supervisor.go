@@ -294,6 +294,7 @@ func (s *Supervisor) fail(m *member, err error) {
 
 // commit lets all workers serve what they have prepared. One that can't is replaced.
 func (s *Supervisor) commit(r *round) {
+	surplus := s.seat(r)
 	reports := make(chan control.Reload, len(r.asked))
 	for _, m := range r.asked {
 		go func() {
@@ -314,7 +315,18 @@ func (s *Supervisor) commit(r *round) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.serving, s.last = r.job, sum
+	s.last = sum
+	for _, m := range surplus {
+		s.release(m)
+	}
+	s.settle()
+}
+
+// seat gives the workers of a round their places, and returns those that have none in it.
+func (s *Supervisor) seat(r *round) (surplus []*member) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serving = r.job
 	before := s.places
 	s.places = nil
 	for number := 1; number <= r.job.Processes; number++ {
@@ -322,26 +334,19 @@ func (s *Supervisor) commit(r *round) {
 		if number <= len(before) {
 			p = before[number-1]
 		}
-		for _, m := range r.asked {
-			select {
-			case <-m.exited:
-			default:
-				if m.number == number && !slices.Contains(s.leaving, m) {
-					p.member, m.serving = m, true
-				}
+		for _, m := range r.started {
+			if m.number == number {
+				p.member, m.serving = m, true
 			}
-		}
-		if p.member == nil { // it has died since it was ready
-			p.delay = max(p.delay, least)
 		}
 		s.places = append(s.places, p)
 	}
 	for _, p := range before[min(r.job.Processes, len(before)):] {
 		if p.member != nil {
-			s.release(p.member)
+			surplus = append(surplus, p.member)
 		}
 	}
-	s.settle()
+	return surplus
 }
 
 // release lets a worker that isn't needed end. The caller holds mu.

@@ -1,0 +1,468 @@
+package tests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stackd/stackd/cmd/control"
+)
+
+// backend is what the stacks of these tests are a proxy for. A request for /hold waits there until it is let go.
+type backend struct {
+	*httptest.Server
+	held chan struct{} // has a value for each request that is held
+	free chan struct{} // closed to let all go
+}
+
+func newBackend(t *testing.T) *backend {
+	t.Helper()
+	b := &backend{held: make(chan struct{}, 100), free: make(chan struct{})}
+	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/hold" {
+			b.held <- struct{}{}
+			select {
+			case <-b.free:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		_, _ = io.WriteString(w, "answered")
+	}))
+	t.Cleanup(b.Close)
+	return b
+}
+
+// several writes a stack file of so many processes and starts it.
+func several(t *testing.T, processes string, more string) (*server, *backend) {
+	t.Helper()
+	b := newBackend(t)
+	file := filepath.Join(t.TempDir(), "stack.yaml")
+	if err := os.WriteFile(file, []byte(stackOf(processes, more, b)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var s *server
+	t.Cleanup(func() { // when it has stopped
+		if s == nil {
+			return
+		}
+		for _, pid := range group(t, s.cmd.Process.Pid) {
+			t.Errorf("process %d was left over", pid)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	s = start(t, file)
+	s.await("generation serves", ofSupervisor)
+	return s, b
+}
+
+// ofSupervisor reports whether it is the supervisor that says something.
+func ofSupervisor(r record) bool { return r["worker"] == nil }
+
+func stackOf(processes, more string, b *backend) string {
+	return fmt.Sprintf("processes: %s\nservers: [{use: http, listen: \"127.0.0.1:0\"}]\n%s\nstack: [{use: headers, response: {set: {X-Was: here}}}, {use: proxy, to: %q}]\n", processes, more, b.URL)
+}
+
+// status asks the supervisor what it and its workers do.
+func (s *server) status() control.Status {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	st, err := s.control().Status(ctx)
+	if err != nil {
+		s.t.Fatalf("%v\n%s", err, s.log())
+	}
+	return st
+}
+
+func (s *server) control() *control.Client {
+	return control.New(filepath.Join(filepath.Dir(s.file), ".stack.yaml.sock"))
+}
+
+// awaitStatus asks until the status is as it must be.
+func (s *server) awaitStatus(what string, good func(control.Status) bool) control.Status {
+	s.t.Helper()
+	for limit := time.Now().Add(patience); ; {
+		st := s.status()
+		if good(st) {
+			return st
+		}
+		if time.Now().After(limit) {
+			s.t.Fatalf("%s did not come to pass: %+v\n%s", what, st, s.log())
+		}
+	}
+}
+
+// serving returns the processes that serve, by their places.
+func serving(st control.Status) (pids []int) {
+	for _, w := range st.Workers {
+		if w.State == control.WorkerServes {
+			pids = append(pids, w.PID)
+		}
+	}
+	return pids
+}
+
+// group returns the processes of a group that run. One that has ended and that nobody has waited for is none.
+func group(t *testing.T, leader int) (pids []int) {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || len(all) == 0 {
+		t.Skip("processes can only be listed where there is /proc")
+	}
+	for _, path := range all {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // it is gone
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ") // behind the name
+		var state string
+		var parent, of int
+		if _, err := fmt.Sscan(rest, &state, &parent, &of); err != nil || of != leader || state == "Z" || state == "X" {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+// traffic asks without pause until it is ended.
+type traffic struct {
+	stop    chan struct{}
+	all     sync.WaitGroup
+	answers atomic.Int64
+
+	mu     sync.Mutex
+	errors []error
+}
+
+// newTraffic asks with so many clients that keep their connections, and so many that make a new one each time.
+func newTraffic(url string, keeping, fresh int) *traffic {
+	l := &traffic{stop: make(chan struct{})}
+	for i := range keeping + fresh {
+		l.all.Go(func() {
+			tr := &http.Transport{DisableKeepAlives: i >= keeping}
+			defer tr.CloseIdleConnections()
+			client := &http.Client{Transport: tr, Timeout: patience}
+			for {
+				select {
+				case <-l.stop:
+					return
+				default:
+				}
+				if err := ask(client, url); err != nil {
+					l.mu.Lock()
+					l.errors = append(l.errors, err)
+					l.mu.Unlock()
+				}
+				l.answers.Add(1)
+			}
+		})
+	}
+	return l
+}
+
+func ask(client *http.Client, url string) error {
+	response, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	switch {
+	case err != nil:
+		return err
+	case response.StatusCode != http.StatusOK || string(body) != "answered":
+		return fmt.Errorf("the answer is %s: %q", response.Status, body)
+	}
+	return nil
+}
+
+// more waits until n more were answered.
+func (l *traffic) more(t *testing.T, n int64) {
+	t.Helper()
+	from := l.answers.Load()
+	for limit := time.Now().Add(patience); l.answers.Load() < from+n; {
+		if time.Now().After(limit) {
+			t.Fatalf("%d more answers did not come", n)
+		}
+		// It takes what time there is for the clients.
+		select {
+		case <-t.Context().Done():
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func (l *traffic) end() []error {
+	close(l.stop)
+	l.all.Wait()
+	return l.errors
+}
+
+// Every worker serves, under the one port that the system chose, and the status sums them up.
+func TestProcessesShare(t *testing.T) {
+	s, b := several(t, "3", "")
+	client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
+	defer client.CloseIdleConnections()
+	var asking sync.WaitGroup
+	held := 0
+	var st control.Status
+	for limit := time.Now().Add(patience); ; {
+		asking.Go(func() {
+			if err := ask(client, s.url+"/hold"); err != nil {
+				t.Error(err)
+			}
+		})
+		<-b.held
+		held++
+		st = s.status()
+		if !slices.ContainsFunc(st.Workers, func(w control.Worker) bool { return w.Requests == 0 || w.Connections == 0 }) {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Errorf("of %d requests not every worker has one: %+v", held, st.Workers)
+			break
+		}
+	}
+	if len(st.Workers) != 3 || len(st.Listeners) != 1 || st.Listeners[0].Connections < held || st.Generations[0].Requests != held || len(st.Requests) != held {
+		t.Errorf("of %d requests the status tells %+v", held, st)
+	}
+	if st.PID != s.cmd.Process.Pid || st.Requests[0].Worker == 0 || st.Requests[0].Path != "/hold" {
+		t.Errorf("the status is that of process %d, with the request %+v", st.PID, st.Requests[0])
+	}
+	close(b.free)
+	asking.Wait()
+}
+
+// A worker that is killed takes those requests with it that it had, and another takes its place.
+func TestProcessesKillWorker(t *testing.T) {
+	s, _ := several(t, "2", "")
+	const clients = 4
+	l := newTraffic(s.url+"/", 0, clients)
+	for range 3 {
+		l.more(t, 50)
+		before := s.awaitStatus("two workers that serve", func(st control.Status) bool { return len(serving(st)) == 2 })
+		victim := before.Workers[0]
+		if err := syscall.Kill(victim.PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		s.awaitStatus("another worker in that place", func(st control.Status) bool {
+			return len(serving(st)) == 2 && st.Workers[0].PID != victim.PID && st.Workers[0].Restarts == victim.Restarts+1
+		})
+	}
+	l.more(t, 200)
+	// Each client can have had one request in each of the three.
+	if errs := l.end(); len(errs) > 3*clients {
+		t.Errorf("%d requests have failed; at most %d were in a worker that was killed: %v", len(errs), 3*clients, errs)
+	} else {
+		t.Logf("%d of %d requests failed with three workers that were killed", len(errs), l.answers.Load())
+	}
+	s.await("a worker died, and is replaced", func(r record) bool {
+		return r["how"] == "it was ended by the signal killed" && r["level"] == "ERROR"
+	})
+}
+
+// The request in the worker that isn't killed goes on, and so does that of one that was told to end.
+func TestProcessesOtherRequestsLive(t *testing.T) {
+	s, b := several(t, "2", "")
+	const requests = 8
+	results := make(chan error, requests)
+	for range requests {
+		go func() {
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+			results <- ask(client, s.url+"/hold")
+		}()
+		<-b.held
+	}
+	st := s.awaitStatus("all requests", func(st control.Status) bool { return st.Generations[0].Requests == requests })
+	inside := st.Workers[0].Requests
+	if err := syscall.Kill(st.Workers[1].PID, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitStatus("one that drains, and another in its place", func(now control.Status) bool {
+		return len(now.Workers) == 3 && now.Workers[1].PID != st.Workers[1].PID && now.Workers[1].State == control.WorkerServes && now.Workers[2].State == control.WorkerDrains
+	})
+	if err := syscall.Kill(st.Workers[0].PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for range inside {
+		if err := <-results; err == nil {
+			t.Error("a request in the worker that was killed was answered")
+		}
+	}
+	close(b.free)
+	for range requests - inside {
+		if err := <-results; err != nil {
+			t.Errorf("a request in the other worker: %v", err)
+		}
+	}
+	s.awaitStatus("that nothing drains", func(now control.Status) bool { return len(now.Workers) == 2 && len(serving(now)) == 2 })
+}
+
+// When the supervisor is killed, the workers accept nothing more, let what they have end, and are gone.
+func TestProcessesKillSupervisor(t *testing.T) {
+	s, b := several(t, "3", "")
+	result := make(chan error, 1)
+	go func() {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+		result <- ask(client, s.url+"/hold")
+	}()
+	<-b.held
+	pids := serving(s.status())
+	if len(pids) != 3 {
+		t.Fatalf("the workers are %v", pids)
+	}
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range pids {
+		s.await("the supervisor is gone: accepting nothing more, and ending when what is under way has ended", func(r record) bool { return r["worker"] == float64(i+1) })
+	}
+	for limit := time.Now().Add(patience); ; {
+		c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		if err != nil {
+			break
+		}
+		_ = c.Close()
+		if time.Now().After(limit) {
+			t.Fatal("somebody accepts still")
+		}
+	}
+	close(b.free)
+	if err := <-result; err != nil {
+		t.Errorf("the request that was under way: %v", err)
+	}
+	// Their standard error is that of the supervisor, so its end is that of all.
+	if err := <-s.exited; err == nil {
+		t.Error("the supervisor that was killed ended well")
+	}
+	s.exited <- nil
+	for limit := time.Now().Add(patience); len(group(t, s.cmd.Process.Pid)) > 0; {
+		if time.Now().After(limit) {
+			t.Fatal("some are still there")
+		}
+	}
+}
+
+// Reloads under load, which change the number of workers too, fail no request.
+func TestProcessesReloadUnderLoad(t *testing.T) {
+	s, b := several(t, "2", "")
+	l := newTraffic(s.url+"/", 2, 2)
+	numbers := []string{"2", "4", "3", "1", "2"}
+	for i := range 20 {
+		number := numbers[i%len(numbers)]
+		replace(t, s.file, []byte(strings.Replace(stackOf(number, "", b), "here", strconv.Itoa(i), 1)))
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		r, err := s.control().Reload(ctx)
+		cancel()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, s.log())
+		}
+		if r.Generation < 2 || len(r.Started) != 0 {
+			t.Errorf("the reload says %+v", r)
+		}
+		st := s.status()
+		if got := strconv.Itoa(len(serving(st))); got != number {
+			t.Errorf("%s workers serve; want %s: %+v", got, number, st.Workers)
+		}
+		response, err := http.Get(s.url + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if got := response.Header.Get("X-Was"); got != strconv.Itoa(i) {
+			t.Errorf("after reload %d it is %q that answers", i, got)
+		}
+		l.more(t, 20)
+	}
+	if errs := l.end(); len(errs) > 0 {
+		t.Errorf("%d of %d requests have failed: %v", len(errs), l.answers.Load(), errs[:min(len(errs), 5)])
+	}
+	s.awaitStatus("that no worker drains", func(st control.Status) bool { return len(st.Workers) == 2 })
+}
+
+// A file with problems is refused by the supervisor, and its problems are logged once; so are those that only
+// building it finds. What a worker depends on is watched, too, and makes for one reload.
+func TestProcessesRefuse(t *testing.T) {
+	s, b := several(t, "2", "")
+	users := filepath.Join(filepath.Dir(s.file), "users")
+	if err := os.WriteFile(users, []byte("me:$2a$04$"+strings.Repeat("a", 53)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := strings.Replace(stackOf("2", "", b), "stack: [", "stack: [{use: auth_basic, off: true, users: users}, ", 1)
+	for name, bad := range map[string]string{
+		"misspelt": strings.Replace(good, "use: proxy", "use: prxy", 1),
+		"missing":  strings.Replace(strings.Replace(good, "off: true, ", "", 1), "users: users", "users: nowhere", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := s.seen()
+			replace(t, s.file, []byte(bad))
+			s.awaitAfter(n, "reload refused, the old generation serves on", ofSupervisor)
+			s.mu.Lock()
+			var problems []record
+			for _, r := range s.records[n:] {
+				if r["level"] == "ERROR" {
+					problems = append(problems, r)
+				}
+			}
+			s.mu.Unlock()
+			if len(problems) != 2 || problems[0]["msg"] != "problem" {
+				t.Errorf("the log has %v", problems)
+			}
+			if got := s.get(http.DefaultClient, "/"); got.body != "answered" {
+				t.Errorf("the answer is %+v", got)
+			}
+		})
+	}
+	n := s.seen()
+	replace(t, s.file, []byte(strings.Replace(good, "off: true, ", "", 1)))
+	s.awaitAfter(n, "generation serves", ofSupervisor)
+	before := s.status().Generations[0].Number
+	n = s.seen()
+	if err := os.WriteFile(users, []byte("you:$2a$04$"+strings.Repeat("b", 53)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitAfter(n, "generation serves", ofSupervisor)
+	if after := s.status().Generations[0]; after.Number != before+1 || !strings.HasSuffix(after.Trigger, "users") {
+		t.Errorf("after %d it is %+v", before, after)
+	}
+}
+
+// A stackd that was started with one process says that it can't become several.
+func TestProcessesNotAfterwards(t *testing.T) {
+	b := newBackend(t)
+	file := filepath.Join(t.TempDir(), "stack.yaml")
+	if err := os.WriteFile(file, []byte(stackOf("1", "", b)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, file)
+	if st := s.status(); len(st.Workers) != 0 {
+		t.Errorf("the workers are %+v", st.Workers)
+	}
+	replace(t, file, []byte(stackOf("2", "", b)))
+	_, err := s.control().Reload(t.Context())
+	refusal, ok := errors.AsType[*control.Refusal](err)
+	if !ok || len(refusal.Problems) != 1 || refusal.Problems[0].Line != 1 ||
+		refusal.Problems[0].Text != "processes is 2, but this stackd was started with one and serves by itself; start it anew for more" {
+		t.Errorf("the error is %+v", err)
+	}
+}
