@@ -48,11 +48,11 @@ func newBackend(t *testing.T) *backend {
 }
 
 // several writes a stack file of so many processes and starts it.
-func several(t *testing.T, processes string, more string) (*server, *backend) {
+func several(t *testing.T, processes string) (*server, *backend) {
 	t.Helper()
 	b := newBackend(t)
 	file := filepath.Join(t.TempDir(), "stack.yaml")
-	if err := os.WriteFile(file, []byte(stackOf(processes, more, b)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(stackOf(processes, b)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var s *server
@@ -73,8 +73,8 @@ func several(t *testing.T, processes string, more string) (*server, *backend) {
 // ofSupervisor reports whether it is the supervisor that says something.
 func ofSupervisor(r record) bool { return r["worker"] == nil }
 
-func stackOf(processes, more string, b *backend) string {
-	return fmt.Sprintf("processes: %s\nservers: [{use: http, listen: \"127.0.0.1:0\"}]\n%s\nstack: [{use: headers, response: {set: {X-Was: here}}}, {use: proxy, to: %q}]\n", processes, more, b.URL)
+func stackOf(processes string, b *backend) string {
+	return fmt.Sprintf("processes: %s\nservers: [{use: http, listen: \"127.0.0.1:0\"}]\nstack: [{use: headers, response: {set: {X-Was: here}}}, {use: proxy, to: %q}]\n", processes, b.URL)
 }
 
 // status asks the supervisor what it and its workers do.
@@ -220,7 +220,7 @@ func (l *traffic) end() []error {
 
 // Every worker serves, under the one port that the system chose, and the status sums them up.
 func TestProcessesShare(t *testing.T) {
-	s, b := several(t, "3", "")
+	s, b := several(t, "3")
 	client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
 	defer client.CloseIdleConnections()
 	var asking sync.WaitGroup
@@ -255,7 +255,7 @@ func TestProcessesShare(t *testing.T) {
 
 // A worker that is killed takes those requests with it that it had, and another takes its place.
 func TestProcessesKillWorker(t *testing.T) {
-	s, _ := several(t, "2", "")
+	s, _ := several(t, "2")
 	const clients = 4
 	l := newTraffic(s.url+"/", 0, clients)
 	for range 3 {
@@ -283,7 +283,7 @@ func TestProcessesKillWorker(t *testing.T) {
 
 // The request in the worker that isn't killed goes on, and so does that of one that was told to end.
 func TestProcessesOtherRequestsLive(t *testing.T) {
-	s, b := several(t, "2", "")
+	s, b := several(t, "2")
 	const requests = 8
 	results := make(chan error, requests)
 	for range requests {
@@ -320,7 +320,7 @@ func TestProcessesOtherRequestsLive(t *testing.T) {
 
 // When the supervisor is killed, the workers accept nothing more, let what they have end, and are gone.
 func TestProcessesKillSupervisor(t *testing.T) {
-	s, b := several(t, "3", "")
+	s, b := several(t, "3")
 	result := make(chan error, 1)
 	go func() {
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
@@ -365,12 +365,12 @@ func TestProcessesKillSupervisor(t *testing.T) {
 
 // Reloads under load, which change the number of workers too, fail no request.
 func TestProcessesReloadUnderLoad(t *testing.T) {
-	s, b := several(t, "2", "")
+	s, b := several(t, "2")
 	l := newTraffic(s.url+"/", 2, 2)
 	numbers := []string{"2", "4", "3", "1", "2"}
 	for i := range 20 {
 		number := numbers[i%len(numbers)]
-		replace(t, s.file, []byte(strings.Replace(stackOf(number, "", b), "here", strconv.Itoa(i), 1)))
+		replace(t, s.file, []byte(strings.Replace(stackOf(number, b), "here", strconv.Itoa(i), 1)))
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		r, err := s.control().Reload(ctx)
 		cancel()
@@ -403,12 +403,12 @@ func TestProcessesReloadUnderLoad(t *testing.T) {
 // A file with problems is refused by the supervisor, and its problems are logged once; so are those that only
 // building it finds. What a worker depends on is watched, too, and makes for one reload.
 func TestProcessesRefuse(t *testing.T) {
-	s, b := several(t, "2", "")
+	s, b := several(t, "2")
 	users := filepath.Join(filepath.Dir(s.file), "users")
 	if err := os.WriteFile(users, []byte("me:$2a$04$"+strings.Repeat("a", 53)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	good := strings.Replace(stackOf("2", "", b), "stack: [", "stack: [{use: auth_basic, off: true, users: users}, ", 1)
+	good := strings.Replace(stackOf("2", b), "stack: [", "stack: [{use: auth_basic, off: true, users: users}, ", 1)
 	for name, bad := range map[string]string{
 		"misspelt": strings.Replace(good, "use: proxy", "use: prxy", 1),
 		"missing":  strings.Replace(strings.Replace(good, "off: true, ", "", 1), "users: users", "users: nowhere", 1),
@@ -451,14 +451,14 @@ func TestProcessesRefuse(t *testing.T) {
 func TestProcessesNotAfterwards(t *testing.T) {
 	b := newBackend(t)
 	file := filepath.Join(t.TempDir(), "stack.yaml")
-	if err := os.WriteFile(file, []byte(stackOf("1", "", b)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(stackOf("1", b)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := start(t, file)
 	if st := s.status(); len(st.Workers) != 0 {
 		t.Errorf("the workers are %+v", st.Workers)
 	}
-	replace(t, file, []byte(stackOf("2", "", b)))
+	replace(t, file, []byte(stackOf("2", b)))
 	_, err := s.control().Reload(t.Context())
 	refusal, ok := errors.AsType[*control.Refusal](err)
 	if !ok || len(refusal.Problems) != 1 || refusal.Problems[0].Line != 1 ||

@@ -75,6 +75,16 @@ func (s *Supervisor) hire(number int) (*member, error) {
 	return m, nil
 }
 
+// over reports whether the process has ended.
+func (m *member) over() bool {
+	select {
+	case <-m.exited:
+		return true
+	default:
+		return false
+	}
+}
+
 // ending says how a process ended.
 func ending(p *os.ProcessState) string {
 	if status, ok := p.Sys().(syscall.WaitStatus); ok && status.Signaled() {
@@ -92,7 +102,11 @@ func (m *member) ask(ctx context.Context, kind string, body, into any) error {
 	if _, ok := errors.AsType[*control.Refusal](err); ok {
 		return err
 	}
-	// Its link is broken, so it has ended, or is about to.
+	return m.ended(ctx, err)
+}
+
+// ended returns how it ended, since its link is broken, or the error that says so if it doesn't end.
+func (m *member) ended(ctx context.Context, err error) error {
 	patience, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	select {
@@ -107,12 +121,7 @@ func (m *member) ask(ctx context.Context, kind string, body, into any) error {
 func (m *member) prepare(ctx context.Context, a assignment, sockets map[string]syscall.Conn) (prepared, error) {
 	for address, socket := range sockets {
 		if err := m.link.tell(kindSocket, address, socket); err != nil {
-			select {
-			case <-m.exited:
-				err = errors.New(m.how)
-			default:
-			}
-			return prepared{}, fmt.Errorf("worker %d: handing the socket for %q over: %w", m.number, address, err)
+			return prepared{}, fmt.Errorf("worker %d was not ready: %w", m.number, m.ended(ctx, err))
 		}
 	}
 	var p prepared

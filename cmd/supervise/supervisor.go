@@ -281,12 +281,7 @@ func (s *Supervisor) fail(m *member, err error) {
 	s.mu.Lock()
 	ends := slices.Contains(s.leaving, m)
 	s.mu.Unlock()
-	select {
-	case <-m.exited:
-		ends = true
-	default:
-	}
-	if !ends {
+	if !ends && !m.over() {
 		m.log.Error("a worker does not do what it is told, and is killed", slog.Any("err", err))
 		m.kill()
 	}
@@ -351,6 +346,9 @@ func (s *Supervisor) seat(r *round) (surplus []*member) {
 
 // release lets a worker that isn't needed end. The caller holds mu.
 func (s *Supervisor) release(m *member) {
+	if m.over() {
+		return
+	}
 	m.log.Info("a worker that isn't needed any more ends")
 	s.leaving = append(s.leaving, m)
 	s.all.Go(func() { m.dismiss(context.Background()) })
@@ -360,12 +358,8 @@ func (s *Supervisor) release(m *member) {
 func (s *Supervisor) settle() {
 	s.changing = false
 	for _, p := range s.places {
-		if p.member != nil {
-			select {
-			case <-p.member.exited:
-				s.vacate(p)
-			default:
-			}
+		if p.member != nil && p.member.over() {
+			s.vacate(p)
 		}
 		s.fill(p)
 	}
@@ -375,7 +369,7 @@ func (s *Supervisor) settle() {
 func (s *Supervisor) left(m *member) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if slices.Contains(s.leaving, m) {
+	if m.over() || slices.Contains(s.leaving, m) {
 		return
 	}
 	s.leaving = append(s.leaving, m)
@@ -459,15 +453,14 @@ func (s *Supervisor) replace(ctx context.Context, p *place, j *job) {
 			m, err = s.start(ctx, p.number, j)
 		}
 		s.mu.Lock()
-		if err == nil {
-			select {
-			case <-m.exited:
-				err = errors.New(m.how)
-			default:
-				p.member, m.serving = m, true
-				p.restarts++
-				m.log.Info("a worker serves in the place of another", slog.Uint64("generation", j.assignment.Generation), slog.Int("restarts", p.restarts))
-			}
+		switch {
+		case err != nil:
+		case m.over():
+			err = errors.New(m.how)
+		default:
+			p.member, m.serving = m, true
+			p.restarts++
+			m.log.Info("a worker serves in the place of another", slog.Uint64("generation", j.assignment.Generation), slog.Int("restarts", p.restarts))
 		}
 		if err == nil || ctx.Err() != nil {
 			p.cancel = nil
