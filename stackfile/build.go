@@ -515,7 +515,7 @@ func plain(n *node) any {
 		}
 		return items
 	}
-	switch n.tag {
+	switch n.tag.String() {
 	case "!!bool":
 		on, _ := switchOf(n)
 		return on

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -137,7 +139,8 @@ func costly() []struct{ name, content string } {
 		{"entries", "servers: [http]\nstack:\n" + repeat(75_000, "  - {use: tag, as: t%d}\n") + "  - say\n"},
 		{"servers", "servers:\n" + repeat(50_000, "  - {use: http, listen: ':%d'}\n") + "stack: [say]\n"},
 		{"overrides", goodFile + "urls:\n" + repeat(45_000, "  /%[1]d/: {say: {text: a}, vars: {x: %[1]d}}\n")},
-		{"overrides of many entries", "servers: [http]\nstack:\n" + repeat(maxEntries-1, "  - {use: tag, as: t%d}\n") + "  - say\nurls:\n" + repeat(40_000, "  /%[1]d: {say: {text: x%[1]d}}\n")},
+		{"overrides of many entries", "servers: [http]\nstack:\n" + repeat(maxEntries-1, "  - {use: tag, as: t%d}\n") + "  - say\nurls:\n" + repeat(maxPlaces/maxEntries-1, "  /%[1]d: {say: {text: x%[1]d}}\n")},
+		{"overrides of too many entries", "servers: [http]\nstack:\n" + repeat(maxEntries-1, "  - {use: tag, as: t%d}\n") + "  - say\nurls:\n" + repeat(maxPlaces/maxEntries+2, "  /%[1]d: {say: {text: x%[1]d}}\n")},
 		{"overrides by aliases", goodFile + "vars: {a: &a {b: {c: {d: 1}}}}\nurls:\n" + repeat(50_000, "  /%d: {vars: *a}\n")},
 		{"large maps over large maps", goodFile + "vars:\n" + repeat(60_000, "  k%d: 1\n") + "urls:\n  /:\n    vars:\n" + repeat(60_000, "      k%d: 2\n")},
 		{"deep patterns", goodFile + "urls:\n" + repeat(17_000, "  /%d"+strings.Repeat("/a", 50)+": {}\n")},
@@ -155,38 +158,119 @@ func costly() []struct{ name, content string } {
 	}
 }
 
-// TestCost loads files of up to the largest size that are made to cost much.
+// costlyStack is made to cost much; its stack file is stack.yaml.
+type costlyStack struct {
+	name  string
+	want  string // what the first problem says, if something must
+	files map[string]string
+}
+
+// costlyFiles are stacks of many files.
+func costlyFiles() []costlyStack {
+	many := func(n int, main, name, content string) map[string]string {
+		files := map[string]string{"stack.yaml": main}
+		for i := range n {
+			files[fmt.Sprintf(name, i)] = strings.ReplaceAll(content, "#", strconv.Itoa(i))
+		}
+		return files
+	}
+	chain := many(1000, "extends: 0.yaml\nstack: [{use: say, text: a}]\n", "%d.yaml", "servers: [http]\nstack: [say]\nurls:\n  /#/: {say: {text: \"#\"}}\n")
+	for i := range 999 {
+		chain[fmt.Sprintf("%d.yaml", i)] = fmt.Sprintf("extends: %d.yaml\n", i+1) + chain[fmt.Sprintf("%d.yaml", i)]
+	}
+	long := maps.Clone(chain)
+	for i := range 999 {
+		long[fmt.Sprintf("%d.yaml", i)] += repeat(40, "  /b%d/: {vars: {x: a}}\n")
+	}
+	return []costlyStack{
+		{"files that are included", "", many(1000, "include: urls.d/*.yaml\n"+goodFile, "urls.d/%04d.yaml", "urls:\n"+strings.ReplaceAll(repeat(40, "  /@/%d/: {say: {text: a}, vars: {x: [1, 2, 3]}}\n"), "@", "#"))},
+		{"files that are included and conflict", "", many(1000, "include: urls.d/*.yaml\n"+goodFile, "urls.d/%04d.yaml", "urls:\n  \"/{x}/#\": {say: {text: a#}}\n  \"/#/{x}\": {say: {text: b#}}\n")},
+		{"files that are included and bombs", "", many(1000, "include: urls.d/*.yaml\n"+goodFile, "urls.d/%04d.yaml", "urls:\n  /#/: {vars: {a0: &a0 [x, x, x, x, x, x, x, x, x], a1: &a1 [*a0, *a0, *a0, *a0, *a0, *a0, *a0, *a0, *a0], a2: [*a1, *a1, *a1, *a1, *a1, *a1, *a1, *a1, *a1]}}\n")},
+		{"files that extend each other", "", chain},
+		{"large files that extend each other", "", long},
+		{"stacks that are mounted", "more than 64 stacks are mounted", many(1000, "servers: [http]\nstack: [say]\nurls:\n"+repeat(1000, "  /%[1]d/: {say: {use: stack, mount: %[1]d.yaml}}\n"), "%d.yaml", "stack: [tag, say]\nurls:\n"+repeat(40, "  /%d/: {say: {text: a}}\n"))},
+		{"values of megabytes in files", "", many(3, "include: [0.yaml, 1.yaml, 2.yaml]\n"+goodFile, "%d.yaml", "urls:\n  /#/: {vars: {x: "+strings.Repeat("x", 1<<20)+"}, say: {text: "+strings.Repeat("y", 1<<18)+"}}\n")},
+		{"texts from files", "more than 8 MiB", func() map[string]string {
+			files := many(1, "servers: [http]\nstack: [say]\nvars:\n"+repeat(2000, "  k%d: ${file:0.txt}\n"), "%d.txt", strings.Repeat("x", 1<<20))
+			return files
+		}()},
+	}
+}
+
+// TestCost loads, checks and explains files of up to the largest size that are made to cost much.
 func TestCost(t *testing.T) {
 	if underRace {
 		t.Skip("the race detector has costs of its own; this runs without it")
 	}
-	for _, tt := range costly() {
+	all := costlyFiles()
+	for _, c := range costly() {
+		if len(c.content) > maxFile {
+			t.Fatalf("%s: the file has %d bytes", c.name, len(c.content))
+		}
+		want := map[string]string{"vars in vain, above many": "come to more than", "overrides of too many entries": "in more than 32768 ways to a stack of 128 entries"}[c.name]
+		all = append(all, costlyStack{c.name, want, map[string]string{"stack.yaml": c.content}})
+	}
+	reg := testRegistry(t)
+	options := Options{Env: func(string) (string, bool) { return "", false }}
+	for _, tt := range all {
 		t.Run(tt.name, func(t *testing.T) {
-			if len(tt.content) > maxFile {
-				t.Fatalf("the file has %d bytes", len(tt.content))
+			dir := t.TempDir()
+			for name, content := range tt.files {
+				write(t, filepath.Join(dir, name), content)
 			}
-			peak := watchHeap()
-			plan, ps := loadText(t, tt.content)
-			live := peak() >> 20
+			file := filepath.Join(dir, "stack.yaml")
+			var plan *Plan
+			measure := func(what string, f func()) {
+				begun, before, peak := time.Now(), allocated(), watchHeap()
+				f()
+				live, work := peak()>>20, (allocated()-before)>>20
+				t.Logf("%s: %d MiB alive, %d MiB allocated, %v", what, live, work, time.Since(begun).Round(time.Millisecond))
+				if work > 1024 {
+					t.Errorf("%s allocated %d MiB; it must be at most 1024, so that it takes no more than two seconds", what, work)
+				}
+				if live > 128 {
+					// The collector lets the heap grow to twice what is alive.
+					t.Errorf("up to %d MiB were alive during %s; it must be at most 128, so that the process stays below 256", live, what)
+				}
+			}
+			measure("load and explain", func() {
+				begun := time.Now()
+				var err error
+				plan, _, err = Load(t.Context(), reg, file, options)
+				ps, _ := errors.AsType[Problems](err)
+				t.Logf("%d problems, %v", len(ps), time.Since(begun).Round(time.Millisecond))
+				if plan == nil && len(ps) == 0 {
+					t.Errorf("neither a plan nor problems: %v", err)
+				}
+				if tt.want != "" && (len(ps) == 0 || !strings.Contains(ps[0].Text, tt.want)) {
+					t.Errorf("the problems are %.300v; one must say that %s", ps, tt.want)
+				}
+				if plan == nil {
+					return
+				}
+				for i := range min(len(plan.patterns), 5) {
+					_ = plan.Explain("GET", "", "/"+strconv.Itoa(i)+"/a").String()
+				}
+			})
 			runtime.KeepAlive(plan)
-			// What looks for warnings must not take minutes either.
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			defer cancel()
-			file := filepath.Join(t.TempDir(), "stack.yaml")
-			write(t, file, tt.content)
-			if _, err := Check(ctx, testRegistry(t), file, Options{Env: func(string) (string, bool) { return "", false }}, false); err != nil {
-				t.Error(err)
-			}
-			if tt.name == "vars in vain, above many" && (len(ps) == 0 || !strings.Contains(ps[0].Text, "come to more than")) {
-				t.Errorf("the problems are %v; one must say that it comes to too much", ps)
-			}
-			t.Logf("%d KiB, %d problems, %d MiB", len(tt.content)>>10, len(ps), live)
-			if live > 128 {
-				// The collector lets the heap grow to twice what is alive.
-				t.Errorf("up to %d MiB were alive; it must be at most 128, so that the process stays below 256", live)
-			}
+			plan = nil
+			measure("check", func() {
+				// What looks for warnings must not take minutes either.
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				if _, err := Check(ctx, reg, file, options, false); err != nil {
+					t.Error(err)
+				}
+			})
 		})
 	}
+}
+
+// allocated returns how many bytes were allocated so far. That is a measure of work which is the same on any machine.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 // watchHeap makes the collector run often, and returns what ends that and tells how much more

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -53,8 +52,8 @@ type linter struct {
 	// the longest pattern has.
 	word    string
 	deepest int
-	// setsOf are, for each override, the sets of those that apply together with it.
-	setsOf [][][]int
+	// areasOf are, for each override, the areas in which it applies.
+	areasOf [][]int32
 }
 
 // newLinter returns the linter of a plan, which adds what it finds to ps. A mounted stack is served by the servers of
@@ -153,6 +152,10 @@ func (c *linter) warn(ctx context.Context, faulty bool) {
 			// What was worked out for these overrides is hardly wanted for the next.
 			clear(c.memo)
 			clear(c.memoVar)
+			if len(c.leaves) > 4096 {
+				clear(c.leaves)
+				clear(c.sorted)
+			}
 		}
 		if !c.unreachable(i) {
 			c.same(i)
@@ -181,7 +184,7 @@ func (c *linter) eachEffect(f func(*effect)) {
 // place returns where a setting was written, or else where the component was.
 func (p *planned) place(setting string) (at pos, where string) {
 	for path := setting; path != ""; path = path[:max(strings.LastIndexAny(path, ".["), 0)] {
-		if n := p.origins[path]; n != nil {
+		if n := p.origins.at(path); n != nil {
 			return n.pos, n.where
 		}
 	}
@@ -204,9 +207,9 @@ func (c *linter) settings(p *planned, site registry.Site, public string) {
 
 // secrets finds those of an instance that stand in the file.
 func (c *linter) secrets(p *planned) {
-	for _, path := range slices.Sorted(maps.Keys(p.origins)) {
-		n := p.origins[path]
-		if n.form == scalar && n.text != "" && !n.expanded && secretAt(p.def.Settings, path) {
+	for _, path := range p.origins.paths() {
+		n := p.origins.at(path)
+		if n.form == scalar && n.text != "" && !n.expanded() && secretAt(p.def.Settings, path) {
 			c.found.report(ruleSecretClear, n.pos, []string{n.where, p.full()}, "%s is written into the stack file; keep it out, by ${file:path} or ${env:NAME}", path)
 		}
 	}
@@ -451,10 +454,11 @@ func (c *linter) inVain(index int, about func(o *override) bool, same func(set, 
 		return same(set, rest)
 	}
 	found, _ := in(c.covering[index])
-	for _, set := range c.sets(index) {
+	for _, area := range c.areas(index) {
 		if len(found) == 0 {
 			return
 		}
+		set := c.plan.areas[area].set
 		there, again := in(set)
 		if again {
 			continue
@@ -470,17 +474,17 @@ func (c *linter) inVain(index int, about func(o *override) bool, same func(set, 
 	}
 }
 
-// sets returns the sets of overrides that apply together and that an override is one of.
-func (c *linter) sets(index int) [][]int {
-	if c.setsOf == nil {
-		c.setsOf = make([][][]int, len(c.overrides))
-		for _, area := range c.plan.areas {
+// areas returns those of the plan in which an override applies.
+func (c *linter) areas(index int) []int32 {
+	if c.areasOf == nil {
+		c.areasOf = make([][]int32, len(c.overrides))
+		for i, area := range c.plan.areas {
 			for _, o := range area.set {
-				c.setsOf[o] = append(c.setsOf[o], area.set)
+				c.areasOf[o] = append(c.areasOf[o], int32(i))
 			}
 		}
 	}
-	return c.setsOf[index]
+	return c.areasOf[index]
 }
 
 // sameLeaf is a thing that an override says and that holds without it.
@@ -561,7 +565,7 @@ func (s *samer) value(t *registry.Type, p pair, before, after reflect.Value, pat
 	}
 	leaf := sameLeaf{at: p.keyPos, text: s.slot + "." + path + " is " + shortened(shown) + " already", since: ", by default"}
 	for at := path; at != ""; at = at[:max(strings.LastIndexAny(at, ".["), 0)] {
-		if n := s.before.origins[at]; n != nil {
+		if n := s.before.origins.at(at); n != nil {
 			leaf.since = " (" + n.pos.seenFrom(p.keyPos) + ")"
 			break
 		}

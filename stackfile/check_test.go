@@ -39,6 +39,7 @@ func FuzzCheck(f *testing.F) {
 		if data == nil {
 			options.Content = []byte{}
 		}
+		inTime(t, func() { _, _ = Check(t.Context(), reg, file, options, false) })
 		first, err := Check(t.Context(), reg, file, options, false)
 		if err != nil {
 			t.Fatal(err)

@@ -26,10 +26,9 @@ type planned struct {
 	// refs are the instances referred to, in the order of the settings.
 	refs []*planned
 	// at is where a problem with the whole of it is shown, and where the override.
-	at    pos
-	where string
-	// origins are where settings were written, by path within the component.
-	origins map[string]*node
+	at      pos
+	where   string
+	origins origins
 	// mounts are the stacks that it holds, and within the setting that holds the stack that it
 	// stands in.
 	mounts []mount
@@ -101,14 +100,6 @@ func (c *decoding) add(n *node, path, format string, args ...any) {
 	c.problems.add(n.pos, []string{n.where, c.planned.path}, path+format, args...)
 }
 
-// originate notes where a setting was written.
-func (c *decoding) originate(path string, n *node) {
-	if c.planned.origins == nil {
-		c.planned.origins = make(map[string]*node)
-	}
-	c.planned.origins[path] = n
-}
-
 // setting adds what the check of the settings found, where the setting was written.
 func (c *decoding) setting(wrong registry.SettingError) {
 	c.failed = true
@@ -118,7 +109,7 @@ func (c *decoding) setting(wrong registry.SettingError) {
 	}
 	text := strings.TrimSpace(wrong.Setting + " " + wrong.Problem)
 	for path != "" {
-		if n := c.planned.origins[path]; n != nil {
+		if n := c.planned.origins.at(path); n != nil {
 			c.problems.add(n.pos, []string{n.where, c.planned.path}, "%s", text)
 			return
 		}
@@ -214,7 +205,7 @@ func (c *decoding) value(t *registry.Type, n *node, v reflect.Value, path string
 		return
 	}
 	if t.Form != registry.FormRef {
-		c.originate(path, n)
+		c.planned.origins.set(path, n)
 	}
 	if t.Form == registry.FormSecret && c.problems.secrets != nil {
 		c.problems.secrets.read(n)
@@ -333,9 +324,9 @@ func (c *decoding) reference(n *node, v reflect.Value, path string) {
 		return
 	}
 	if n.form == scalar {
-		c.originate(path, n)
+		c.planned.origins.set(path, n)
 	} else if use := n.get("use"); use != nil {
-		c.originate(path, use)
+		c.planned.origins.set(path, use)
 	}
 	ref.Choose(name)
 	if c.refs == nil {

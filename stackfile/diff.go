@@ -161,7 +161,7 @@ func facts(p *planned, prefix, dir string) []fact {
 		if f.text = f.value; strings.Contains(f.value, redacted) {
 			f.text = hex.EncodeToString(h.Sum(nil))
 		}
-		if n := p.origins[path]; n != nil {
+		if n := p.origins.at(path); n != nil {
 			f.origin = n.pos.String()
 		}
 		all = append(all, f)
@@ -402,7 +402,7 @@ func reloadFacts(n *node) []fact {
 func varFacts(vars *node) []fact {
 	var all []fact
 	eachVar(vars, "", func(name string, n *node) {
-		all = append(all, fact{name: name, value: n.show(), text: n.tag + n.show(), origin: n.pos.String()})
+		all = append(all, fact{name: name, value: n.show(), text: n.tag.String() + n.show(), origin: n.pos.String()})
 	})
 	return all
 }

@@ -10,8 +10,8 @@
 // A file may extend another one, include overrides, and mount whole stacks. All of that is read and checked with it,
 // and a problem names the file that it stands in.
 //
-// A file may have 2 MiB, its stack 128 entries, a pattern 64 segments; whatever is in it, a
-// load keeps no more than 128 MiB alive. Secrets are shown nowhere: they are redacted in the
+// A file may have 2 MiB, its stack 128 entries, a pattern 64 segments, and what its references stand for 8 MiB;
+// whatever is in it, a load or a check keeps no more than 128 MiB alive. Secrets are shown nowhere: they are redacted in the
 // settings that are explained, and in the lines that problems quote.
 //
 // [Plan.Build] makes the plan's [Stack]: it builds the components, each once for each

@@ -62,6 +62,8 @@ type effects struct {
 	touched  []bool
 	// laid counts what vars and settings come to where overrides are laid over them.
 	laid int
+	// places counts the slots of the sets that differ from the stack as it is written.
+	places int
 }
 
 // maxLaid is how many vars there may be for all sets of overrides together, since what each set comes to is
@@ -70,6 +72,9 @@ const (
 	maxLaid     = 1 << 20
 	varsSetting = 4
 )
+
+// maxPlaces is how many slots all sets of overrides together may have: each set knows what stands in each of them.
+const maxPlaces = 1 << 22
 
 // topics are things that an override can be about, a bit for each slot, one for the vars and one for on_reload.
 type topics [maxEntries/64 + 1]uint64
@@ -248,6 +253,10 @@ func (e *effects) routes(ctx context.Context, plan *Plan, vars *node) {
 			e.problems.add(e.overrides[0].at, nil, "urls: the overrides come to more than %d vars or %d settings, those that they are laid over counted in for each; they must come to fewer", maxLaid, maxLaid/varsSetting)
 			return
 		}
+		if e.places > maxPlaces {
+			e.problems.add(e.overrides[0].at, nil, "urls: the overrides apply together in more than %d ways to a stack of %d entries; they must in fewer, or to fewer entries", maxPlaces/len(e.base), len(e.base))
+			return
+		}
 		plan.routes[i] = e.route(area.set, vars, area.pattern.example)
 	}
 }
@@ -314,6 +323,7 @@ func (e *effects) route(set []int, vars *node, example func() string) *route {
 			if f != r.effects[i] {
 				if &r.effects[0] == &e.base[0] {
 					r.effects = slices.Clone(e.base)
+					e.places += len(e.base)
 				}
 				r.effects[i] = f
 			}

@@ -21,6 +21,19 @@ type expander struct {
 	// note is told of each file that is read, or tried: the stack depends on it.
 	note func(path string)
 	disk *disk
+	// size counts the bytes that references stood for, in all files together.
+	size *int
+}
+
+// maxExpanded bounds what all references together stand for. Each takes what it stands for to itself.
+const maxExpanded = 8 << 20
+
+// take counts what a reference stands for.
+func (e *expander) take(size int) error {
+	if *e.size += size; *e.size > maxExpanded {
+		return fmt.Errorf("with it what ${…} stands for has more than %d MiB in all; it must have less", maxExpanded>>20)
+	}
+	return nil
 }
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -63,7 +76,7 @@ func (e *expander) replace(inside string) (string, error) {
 			return "", fmt.Errorf("%q is not the name of an environment variable; it must be like ${env:NAME} or ${env:NAME:-default}", name)
 		}
 		if text, set := e.env(name); set && (text != "" || !hasFallback) {
-			return text, nil
+			return text, e.take(len(text))
 		}
 		if !hasFallback {
 			return "", fmt.Errorf("the environment variable %s is not set; set it, or give a default: ${env:%s:-default}", name, name)
@@ -77,10 +90,16 @@ func (e *expander) replace(inside string) (string, error) {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(e.dir, path)
 		}
+		if err := e.take(0); err != nil {
+			return "", err // without reading more
+		}
 		e.note(path)
 		data, err := e.disk.read(path, readSmall)
 		if err != nil {
 			return "", fmt.Errorf("${file:%s} can't be read: %w", arg, plainError(err))
+		}
+		if err := e.take(len(data)); err != nil {
+			return "", err
 		}
 		return strings.TrimRight(string(data), "\r\n"), nil
 	}

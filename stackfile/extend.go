@@ -432,6 +432,6 @@ func switched(n *node) *node {
 	if !ok {
 		return n
 	}
-	off := &node{form: scalar, pos: n.pos, where: n.where, text: map[bool]string{true: "false", false: "true"}[on], tag: "!!bool"}
+	off := &node{form: scalar, pos: n.pos, where: n.where, text: map[bool]string{true: "false", false: "true"}[on], tag: tagBool}
 	return &node{form: mapping, pos: n.pos, where: n.where, pairs: []pair{{key: "off", keyPos: n.pos, value: off}}}
 }

@@ -18,6 +18,8 @@ type library struct {
 	bytes int // of all files together
 	// values counts those of all files together, aliases written out.
 	values int
+	// expanded counts the bytes that references stood for, in all files together.
+	expanded int
 	// mounted are the stacks within others, by the setting that holds them and what it says.
 	mounted map[string]*Plan
 	// meets counts the overlaps of patterns in all of those.
@@ -62,7 +64,7 @@ func (l *library) open(name, path, must string) (*document, error) {
 	}
 	d := &document{source: &source{name: name, dir: filepath.Dir(path), main: len(l.known) == 0}}
 	l.known[path] = d
-	p := &parser{source: d.source, expander: &expander{dir: d.source.dir, env: l.env, note: l.note, disk: &l.disk}, problems: l.problems, count: &l.values, must: must}
+	p := &parser{source: d.source, expander: &expander{dir: d.source.dir, env: l.env, note: l.note, disk: &l.disk, size: &l.expanded}, problems: l.problems, count: &l.values, must: must}
 	d.top = p.parse(data)
 	l.comments = append(l.comments, d.source.allowances(l.problems)...)
 	return d, nil

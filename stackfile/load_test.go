@@ -3,6 +3,7 @@ package stackfile
 import (
 	"context"
 	"errors"
+	"flag"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
@@ -46,6 +48,7 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(file, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		inTime(t, func() { _, _, _ = Load(t.Context(), reg, file, options) })
 		plan, _, err := Load(t.Context(), reg, file, options)
 		_, _, again := Load(t.Context(), reg, file, options)
 		if diff := cmp.Diff(texts(t, err), texts(t, again)); diff != "" {
@@ -86,6 +89,22 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// inTime fails when something takes more than two seconds, three times in a row: a machine may be busy. It looks at the
+// clock only while a fuzzer looks for such a thing; how much work a load is at most, TestCost tells.
+func inTime(t *testing.T, f func()) {
+	t.Helper()
+	if fuzzing := flag.Lookup("test.fuzz"); fuzzing == nil || fuzzing.Value.String() == "" {
+		return
+	}
+	for range 3 {
+		begun := time.Now()
+		if f(); time.Since(begun) < 2*time.Second {
+			return
+		}
+	}
+	t.Error("it took more than two seconds, each of three times")
 }
 
 // texts returns the problems of an error, after a look at each.

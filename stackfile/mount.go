@@ -110,7 +110,7 @@ func (n *node) sum() string {
 }
 
 func (n *node) digest(h hash.Hash) {
-	fmt.Fprintf(h, "%d %q %d:%d %q %q", n.form, n.pos.source.name, n.pos.line, n.pos.column, n.tag, n.text)
+	fmt.Fprintf(h, "%d %q %d:%d %q %q", n.form, n.pos.source.name, n.pos.line, n.pos.column, n.tag.String(), n.text)
 	for _, p := range n.pairs {
 		fmt.Fprintf(h, "%q %d:", p.key, p.keyPos.line)
 		p.value.digest(h)

@@ -73,10 +73,12 @@ func splitLines(text string) []string {
 	}
 }
 
-func (s *source) at(line, column int) pos { return pos{source: s, line: line, column: column} }
+func (s *source) at(line, column int) pos {
+	return pos{source: s, line: int32(line), column: int32(column)}
+}
 
 // form is what a node is.
-type form int
+type form uint8
 
 const (
 	scalar form = iota
@@ -89,20 +91,47 @@ const (
 
 func (f form) String() string { return [...]string{"a text", "a map", "a list", "unreadable"}[f] }
 
+// tag is what YAML takes a scalar for. A stack file may have many, so it is none of YAML's texts.
+type tag uint8
+
+const (
+	tagNone tag = iota // of what is no scalar
+	tagText
+	tagInt
+	tagFloat
+	tagBool
+	tagNull
+	tagTime
+	tagOther
+)
+
+var tagNames = [...]string{tagNone: "", tagText: "!!str", tagInt: "!!int", tagFloat: "!!float", tagBool: "!!bool", tagNull: "!!null", tagTime: "!!timestamp", tagOther: "!!other"}
+
+// String returns YAML's name, such as "!!int".
+func (t tag) String() string { return tagNames[t] }
+
+func tagOf(y *yaml.Node) tag {
+	if i := slices.Index(tagNames[:], y.ShortTag()); i >= 0 {
+		return tag(i)
+	}
+	return tagOther
+}
+
 // node is a value of a stack file: YAML's, with aliases and references to the
 // environment replaced. Nodes never change once they are parsed, and are shared by
 // the merged trees they end up in.
 type node struct {
 	form form
-	pos  pos
+	// tag is YAML's, of a scalar.
+	tag tag
+	pos pos
 	// where is the override that the node was written in, as its key says; empty in
 	// the rest of the file.
 	where string
-	// text and tag are a scalar's; the tag is YAML's, such as "!!int". Expanded says that the text
-	// stands elsewhere, and a reference such as ${env:NAME} in the file.
-	text, tag string
-	expanded  bool
-	raw       string // the reference, as it stands in the file
+	// text is a scalar's. Raw is what stands in the file when that is something else: a reference such as
+	// ${env:NAME}.
+	text string
+	raw  *string
 	// pairs are a mapping's, in the order written; items a list's.
 	pairs []pair
 	items []*node
@@ -112,6 +141,17 @@ type pair struct {
 	key    string
 	keyPos pos
 	value  *node
+}
+
+// expanded reports whether the text stands elsewhere, in part at least.
+func (n *node) expanded() bool { return strings.Contains(n.written(), "${") }
+
+// written returns what stands in the file for the text when that is something else.
+func (n *node) written() string {
+	if n.raw == nil {
+		return ""
+	}
+	return *n.raw
 }
 
 // is says in words what n is.
@@ -190,7 +230,7 @@ func (n *node) count(most int) int {
 }
 
 // isNull reports whether n was written as null, which restores a default.
-func (n *node) isNull() bool { return n.form == scalar && n.tag == "!!null" }
+func (n *node) isNull() bool { return n.form == scalar && n.tag == tagNull }
 
 // read returns the content of a stack file. An oversized one is an error.
 func read(path string) ([]byte, error) {
@@ -560,7 +600,7 @@ func (p *parser) pairs(n *node, y *yaml.Node, depth int) {
 
 // scalar fills n from a scalar, expanded.
 func (p *parser) scalar(n *node, y *yaml.Node) *node {
-	n.text, n.tag = y.Value, y.ShortTag()
+	n.text, n.tag = y.Value, tagOf(y)
 	p.source.quotes(y)
 	if !strings.Contains(y.Value, "$") {
 		return n
@@ -570,12 +610,13 @@ func (p *parser) scalar(n *node, y *yaml.Node) *node {
 		p.problems.add(n.pos, nil, "%s", err)
 		return n.broken()
 	}
-	n.text, n.raw, n.expanded = text, y.Value, strings.Contains(y.Value, "${")
+	raw := y.Value // not the whole of y
+	n.text, n.raw = text, &raw
 	if y.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
 		// What was written plain means what its text means: a number, true, a text. But an
 		// empty value is an empty text, and not the null that restores a default.
-		if n.tag = (&yaml.Node{Kind: yaml.ScalarNode, Value: text}).ShortTag(); n.tag == "!!null" {
-			n.tag = "!!str"
+		if n.tag = tagOf(&yaml.Node{Kind: yaml.ScalarNode, Value: text}); n.tag == tagNull {
+			n.tag = tagText
 		}
 	}
 	return n

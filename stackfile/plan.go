@@ -113,7 +113,7 @@ func shownSettings(p *planned, prefix string) []environ.Setting {
 	var walk func(t *registry.Type, v reflect.Value, path string)
 	walk = func(t *registry.Type, v reflect.Value, path string) {
 		origin := func() string {
-			if n := p.origins[path]; n != nil {
+			if n := p.origins.at(path); n != nil {
 				return n.pos.String()
 			}
 			return ""
@@ -145,7 +145,7 @@ func shownSettings(p *planned, prefix string) []environ.Setting {
 			value = v.String()
 		}
 		if t.Form == registry.FormPath || t.Form == registry.FormStack && filepath.IsAbs(value) {
-			value = near(value, cmp.Or(p.origins[path], &node{pos: p.at}).pos.source.dir)
+			value = near(value, cmp.Or(p.origins.at(path), &node{pos: p.at}).pos.source.dir)
 		}
 		shown = append(shown, environ.Setting{Name: prefix + path, Value: value, Origin: origin()})
 		if ref := inner[path]; ref != nil {

@@ -131,7 +131,7 @@ func (w *printer) component(p *planned) *yaml.Node {
 // value writes the setting of p at a path; nil for one that can't be written, since it has no value. Listed says
 // that it is the entry of a list.
 func (w *printer) value(p *planned, t *registry.Type, v reflect.Value, path string, listed bool) *yaml.Node {
-	origin := p.origins[path]
+	origin := p.origins.at(path)
 	var n *yaml.Node
 	switch t.Form {
 	case registry.FormStruct:
@@ -369,8 +369,8 @@ func (w *printer) node(n *node, t *registry.Type) *yaml.Node {
 			y = textNode(near(string(registry.Path(n.text).Within(n.pos.source.dir)), w.main.dir))
 		case t != nil && t.Form == registry.FormAddress:
 			y = w.address(registry.Address(n.text).Within(n.pos.source.dir))
-		case slices.Contains([]string{"!!int", "!!float", "!!bool"}, n.tag):
-			y = plainScalar(n.tag, n.text)
+		case slices.Contains([]tag{tagInt, tagFloat, tagBool}, n.tag):
+			y = plainScalar(n.tag.String(), n.text)
 		default:
 			y = textNode(n.text)
 		}
@@ -432,10 +432,10 @@ func (w *printer) secret(n *node) *yaml.Node {
 	if n.form != scalar || n.text == "" {
 		return plainScalar("!!str", "") // or a list with secrets in it
 	}
-	inClear := !references.MatchString(n.raw)
+	inClear := !references.MatchString(n.written())
 	y := plainScalar("!!str", withheld(n.text))
 	if !inClear {
-		y.Value = reference.ReplaceAllStringFunc(n.raw, func(ref string) string {
+		y.Value = reference.ReplaceAllStringFunc(n.written(), func(ref string) string {
 			scheme, arg, _ := strings.Cut(ref[2:len(ref)-1], ":")
 			switch name, _, fallback := strings.Cut(arg, ":-"); {
 			case scheme == "file" && !filepath.IsAbs(arg):

@@ -100,7 +100,7 @@ func (ps Problems) Error() string {
 // pos is a place in a stack file, or in one that it is made of.
 type pos struct {
 	source       *source
-	line, column int
+	line, column int32 // a file has 2 MiB at most
 }
 
 // compare orders places as problems are: by file, the stack file itself first, then by line.
@@ -161,7 +161,7 @@ func (ps *problems) report(rule string, at pos, where []string, format string, a
 		}
 	}
 	fmt.Fprintf(&b, format, args...)
-	p := Problem{File: at.source.name, Line: at.line, Column: at.column, Rule: rule, Severity: severityOf(rule), Text: strings.Map(harmless, b.String()), Source: at.source.line(at.line), mark: at.column, from: at.source}
+	p := Problem{File: at.source.name, Line: int(at.line), Column: int(at.column), Rule: rule, Severity: severityOf(rule), Text: strings.Map(harmless, b.String()), Source: at.source.line(int(at.line)), mark: int(at.column), from: at.source}
 	if ps.seen[p] {
 		return
 	}

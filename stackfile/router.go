@@ -190,9 +190,23 @@ func (f forest[E]) at(p pattern) *E {
 type tree[E any] struct {
 	literals literals[E]
 	wild     *tree[E] // where "{name}" leads
-	exact    E        // what is kept for a path that ends here
-	slash    E        // for one that ends here with "/{$}"
-	rest     E        // for one that ends here with "/" or "/{name...}"
+	// ends is nil where no path ends: deep paths have many such nodes.
+	ends *ends[E]
+}
+
+// ends are what is kept for paths that end at a node.
+type ends[E any] struct {
+	exact E // for the path itself
+	slash E // for one with "/{$}" behind it
+	rest  E // for one with "/" or "/{name...}" behind it
+}
+
+// end returns what is kept for paths that end here, and makes it if it is new.
+func (t *tree[E]) end() *ends[E] {
+	if t.ends == nil {
+		t.ends = new(ends[E])
+	}
+	return t.ends
 }
 
 // at returns the place of a path and makes it if it is new.
@@ -200,9 +214,9 @@ func (t *tree[E]) at(segments []segment) *E {
 	for _, s := range segments {
 		switch s.kind {
 		case segmentRest:
-			return &t.rest
+			return &t.end().rest
 		case segmentSlash:
-			return &t.slash
+			return &t.end().slash
 		case segmentOne:
 			if t.wild == nil {
 				t.wild = new(tree[E])
@@ -212,7 +226,7 @@ func (t *tree[E]) at(segments []segment) *E {
 			t = t.literals.add(s.text)
 		}
 	}
-	return &t.exact
+	return &t.end().exact
 }
 
 // overlapping visits the places of all paths that the segments overlap.
@@ -221,19 +235,27 @@ func (t *tree[E]) overlapping(segments []segment, visit func(*E)) {
 		return
 	}
 	if len(segments) == 0 {
-		visit(&t.exact)
+		if t.ends != nil {
+			visit(&t.ends.exact)
+		}
 		return
 	}
-	visit(&t.rest)
+	if t.ends != nil {
+		visit(&t.ends.rest)
+	}
 	switch s := segments[0]; s.kind {
 	case segmentRest:
-		visit(&t.slash)
+		if t.ends != nil {
+			visit(&t.ends.slash)
+		}
 		for _, l := range t.literals.list {
 			l.next.all(visit)
 		}
 		t.wild.all(visit)
 	case segmentSlash:
-		visit(&t.slash)
+		if t.ends != nil {
+			visit(&t.ends.slash)
+		}
 	case segmentOne:
 		for _, l := range t.literals.list {
 			l.next.overlapping(segments[1:], visit)
@@ -251,14 +273,20 @@ func (t *tree[E]) covering(segments []segment, visit func(*E)) {
 		return
 	}
 	if len(segments) == 0 {
-		visit(&t.exact)
+		if t.ends != nil {
+			visit(&t.ends.exact)
+		}
 		return
 	}
-	visit(&t.rest)
+	if t.ends != nil {
+		visit(&t.ends.rest)
+	}
 	switch s := segments[0]; s.kind {
 	case segmentRest:
 	case segmentSlash:
-		visit(&t.slash)
+		if t.ends != nil {
+			visit(&t.ends.slash)
+		}
 	case segmentOne:
 		t.wild.covering(segments[1:], visit)
 	case segmentLiteral:
@@ -272,9 +300,11 @@ func (t *tree[E]) all(visit func(*E)) {
 	if t == nil {
 		return
 	}
-	visit(&t.exact)
-	visit(&t.slash)
-	visit(&t.rest)
+	if t.ends != nil {
+		visit(&t.ends.exact)
+		visit(&t.ends.slash)
+		visit(&t.ends.rest)
+	}
 	for _, l := range t.literals.list {
 		l.next.all(visit)
 	}
@@ -535,10 +565,15 @@ func (r *router[T]) find(method, host, path string) T {
 func sumPath(t *tree[sums], method int, path string) uint64 {
 	var sum uint64
 	for path != "" {
-		sum ^= t.rest.of(method)
 		text := path[1:]
+		if t.ends != nil {
+			sum ^= t.ends.rest.of(method)
+			if text == "" {
+				sum ^= t.ends.slash.of(method)
+			}
+		}
 		if text == "" {
-			return sum ^ t.slash.of(method)
+			return sum
 		}
 		path = ""
 		if i := strings.IndexByte(text, '/'); i >= 0 {
@@ -557,7 +592,10 @@ func sumPath(t *tree[sums], method int, path string) uint64 {
 		}
 		t = next
 	}
-	return sum ^ t.exact.of(method)
+	if t.ends != nil {
+		sum ^= t.ends.exact.of(method)
+	}
+	return sum
 }
 
 // entrance returns the way in for the narrowest host of a pattern that the host

@@ -156,7 +156,7 @@ func (m Match) Validate() error {
 type Case struct {
 	Test
 	at      pos
-	origins map[string]*node
+	origins origins
 }
 
 // Title is what messages call the test.
@@ -168,17 +168,17 @@ func (c Case) Title() string {
 }
 
 // Written reports whether a setting of the test was written, such as "expect.status" or "then[0].expect.body.equals".
-func (c Case) Written(setting string) bool { return c.origins[setting] != nil }
+func (c Case) Written(setting string) bool { return c.origins.at(setting) != nil }
 
 // Place returns where a setting of the test was written; for one that wasn't, where what should have it was.
 func (c Case) Place(setting string) (file string, line int) {
 	for setting != "" {
-		if n := c.origins[setting]; n != nil {
-			return n.pos.source.name, n.pos.line
+		if n := c.origins.at(setting); n != nil {
+			return n.pos.source.name, int(n.pos.line)
 		}
 		setting = setting[:max(strings.LastIndexAny(setting, ".["), 0)]
 	}
-	return c.at.source.name, c.at.line
+	return c.at.source.name, int(c.at.line)
 }
 
 // Tests returns the tests of the stack file, in their order; with [Options.Tests], also those of the file beside it.
@@ -292,7 +292,7 @@ func (l *loader) testSlots(c Case) {
 			hint = "; there is " + oneOf(names)
 		}
 		at := c.at
-		if n := c.origins[setting]; n != nil {
+		if n := c.origins.at(setting); n != nil {
 			at = n.pos
 		}
 		l.problems.add(at, []string{setting}, "the stack has no slot %q%s", name, hint)
@@ -345,7 +345,7 @@ func explicitMatch(n *node) *node {
 		if err != nil || value.form == broken {
 			return value
 		}
-		return &node{form: scalar, pos: value.pos, tag: "!!str", text: string(text)}
+		return &node{form: scalar, pos: value.pos, tag: tagText, text: string(text)}
 	})
 }
 
