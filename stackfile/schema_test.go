@@ -29,14 +29,14 @@ var beyond = []struct{ why, problem string }{
 	{"other files, and what their content is for", `can't be read|can't extend itself|can't be mounted within itself|^a file that is included has|^urls is empty|^include is "|which stackd reads`},
 	{"the environment, and the references to it within a text", `environment variable|neither \$\{env:NAME\}|^"\$\{" has no|^\$\{file:\} has no path`},
 	{"a file needs what another file has, or doesn't: servers where it isn't mounted, a stack where it doesn't extend one", `^(servers|stack): is missing`},
-	{"names of slots, which stand elsewhere in the file or in another one", `has no slot |stands twice in the stack|can't be called vars`},
+	{"names of slots, which stand elsewhere in the file or in another one", `has no slot |stands twice in the stack|can't be called (vars|on_reload)`},
 	{"the order of entries", `an app must be the last entry|the last entry must be an app|the order there stands|nothing here says where it stands`},
 	{"all entries together", `each address must stand once|every server is off`},
 	{"two patterns together", `both match |matches the same URLs|^the pattern .* stands on`},
 	{"the grammar of a pattern, of which a schema has the coarse form", `^the pattern .*(the host |the segment |not the last segment)`},
 	{"what components promise each other", ` needs (the|its) session|provide the session| may wait, and the server | keeps its state in one process`},
 	{"rules across settings", `for the name __Host-id|given beside a body|is the same as pid_file`},
-	{"how much a text comes to that says how long or how large", `(lifetime is 0s|build is 1ms); it must be at least 1s|is too large`},
+	{"how much a text comes to that says how long or how large", `is [0-9.]+(h|m|s|ms|µs|ns)+; it must be at (least|most) [0-9]+(h|m|s|ms)|is too large`},
 	{"the grammar of a text of tests", `an IP address|a regular expression|ask is "get`},
 }
 
