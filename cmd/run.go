@@ -195,7 +195,7 @@ func (l *loader) generation(plan *stackfile.Plan, servers []stackfile.Server, fr
 		if address == "" { // it has no setting for that
 			address = serve.Stdio
 		}
-		g.Servers = append(g.Servers, serve.Server{Name: s.Name, Slot: s.Slot, Address: address, Mode: s.Mode, ID: s.ID, Serve: s.Serve})
+		g.Servers = append(g.Servers, serve.Server{Name: s.Name, Slot: s.Slot, Address: address, Mode: s.Mode, ID: s.ID, Serve: s.Serve, Hold: s.Hold})
 	}
 	return g
 }

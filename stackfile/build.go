@@ -50,7 +50,12 @@ type Server struct {
 	ID string
 	// Serve runs it.
 	Serve registry.ServeFunc
+
+	hold func() (release func())
 }
+
+// Hold keeps what Serve uses open until what it returns is called. The stack must not be closed yet.
+func (s Server) Hold() (release func()) { return s.hold() }
 
 // Servers returns the servers as they are when nothing is built: they have no ID, and no Serve.
 func (p *Plan) Servers() []Server {
@@ -318,6 +323,7 @@ func (b *builder) build(ctx context.Context) error {
 		for _, s := range server.stands() {
 			s.ID = fmt.Sprintf("%s %d", server.identity(), b.built[server].number)
 			s.Serve = b.built[server].built.Product.(registry.ServeFunc)
+			s.hold = b.stack.depot.holder(b.built[server])
 			b.stack.Servers = append(b.stack.Servers, s)
 		}
 	}

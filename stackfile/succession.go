@@ -46,7 +46,7 @@ func (s *Succession) Fate(method, host, path string) Fate {
 		}
 	}
 	if stays && !carried || !stays && f.OnReload == OnReloadKeep {
-		f.Release = s.old.hold(old)
+		f.Release = s.old.depot.hold(old.links...)
 	}
 	return f
 }
@@ -142,9 +142,11 @@ type mounting struct {
 	inside func(path string) (inner string, asked bool)
 }
 
-// hold makes sure that the instances of a chain, and all that they refer to, are open until what it returns is called.
-// The stack must not be closed yet.
-func (s *Stack) hold(c *chain) (release func()) {
+// holder returns hold for one instance. It knows nothing else of the stack.
+func (d *depot) holder(i *instance) func() (release func()) { return func() func() { return d.hold(i) } }
+
+// hold makes sure that instances, and all that they refer to, are open until what it returns is called. They must be open.
+func (d *depot) hold(roots ...*instance) (release func()) {
 	var held []*instance
 	seen := make(map[*instance]bool)
 	var add func(*instance)
@@ -158,14 +160,13 @@ func (s *Stack) hold(c *chain) (release func()) {
 		}
 		held = append(held, i)
 	}
-	for _, i := range c.links {
+	for _, i := range roots {
 		add(i)
 	}
-	depot := s.depot
-	depot.mu.Lock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, i := range held {
 		i.users++
 	}
-	depot.mu.Unlock()
-	return func() { depot.release(held, func(*instance) {}) }
+	return func() { d.release(held, func(*instance) {}) }
 }

@@ -150,6 +150,7 @@ func (r *Runtime) cut(g *generation, servers []*server) (outlived int) {
 	if len(late) > 0 {
 		r.log.Warn("requests outlived the drain deadline and are cancelled", about(g, late)...)
 	}
+	servers = r.linger(g, servers)
 	notice, cancel := context.WithTimeout(r.force, r.grace)
 	defer cancel()
 	if drained(notice, g, servers) {
@@ -178,6 +179,53 @@ func (r *Runtime) cut(g *generation, servers []*server) (outlived int) {
 			g.number, len(stuck), few(stuck), running(servers)))
 	}
 	return len(late)
+}
+
+// linger lets those of the servers of g go on that have requests which others than g have by now, until these have ended. It
+// returns the other servers. When the process stops, none goes on.
+func (r *Runtime) linger(g *generation, servers []*server) (rest []*server) {
+	if r.end.Err() != nil {
+		return servers
+	}
+	r.mu.Lock()
+	others := []*flights{&r.kept, &r.root.current.Load().flights}
+	for _, d := range r.draining {
+		if d.gen != g {
+			others = append(others, &d.gen.flights)
+		}
+	}
+	r.mu.Unlock()
+	busy := make(map[*server]bool)
+	for _, other := range others {
+		other.each(func(f *flight) { busy[f.server] = true })
+	}
+	for _, s := range servers {
+		if !busy[s] {
+			rest = append(rest, s)
+			continue
+		}
+		release := func() {}
+		if s.Hold != nil {
+			release = s.Hold()
+		}
+		r.drains.Go(func() {
+			defer release()
+			select {
+			case <-s.done:
+			case <-r.end.Done(): // the stop cuts its requests, and then all connections
+				late := time.NewTimer(4 * r.grace)
+				defer late.Stop()
+				select {
+				case <-s.done:
+				case <-late.C:
+					r.leave(fmt.Errorf("server %q on %q does not end", s.Name, s.Address))
+					return
+				}
+			}
+			r.log.Info("server ended after its last request", slog.String("server", s.Name), slog.String("address", s.Address))
+		})
+	}
+	return rest
 }
 
 // about describes requests in a log record.

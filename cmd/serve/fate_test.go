@@ -412,3 +412,96 @@ func TestStreamGoesOn(t *testing.T) {
 		t.Errorf("it ended with %q, %v", rest, err)
 	}
 }
+
+// A stream that goes on does so too when its server is replaced, also beyond the drain deadline; the server ends after it, or
+// when the process stops, and what it uses is open until then. Others on that server have the deadline.
+func TestServerLingers(t *testing.T) {
+	for name, stops := range map[string]bool{"until the stream ends": false, "until the process stops": true} {
+		t.Run(name, func(t *testing.T) {
+			entered, more, cut := make(chan struct{}, 2), make(chan string), make(chan error, 2)
+			stream := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				entered <- struct{}{}
+				for {
+					select {
+					case text, ok := <-more:
+						if !ok {
+							return
+						}
+						_, _ = io.WriteString(w, text)
+						if err := http.NewResponseController(w).Flush(); err != nil {
+							t.Error(err)
+						}
+					case <-r.Context().Done():
+						cut <- context.Cause(r.Context())
+						return
+					}
+				}
+			})
+			var held, released atomic.Int32
+			old, fresh := on("127.0.0.1:0", "old"), on("127.0.0.1:0", "new")
+			old.Hold = func() func() {
+				held.Add(1)
+				return func() { released.Add(1) }
+			}
+			p := run(t, sequence(
+				Generation{Handler: stream, Servers: []Server{old}, DrainTimeout: 10 * time.Millisecond},
+				Generation{Handler: stream, Servers: []Server{fresh}, StopTimeout: 10 * time.Millisecond, Fate: func(r Request) Fate {
+					return Fate{Way: map[string]Way{"/stay": Move}[r.Path]}
+				}},
+			))
+			url := p.url(t, "127.0.0.1:0")
+			dial := func(path string) net.Conn {
+				c, err := net.Dial("tcp", p.Addresses()["127.0.0.1:0"].String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				send(t, c, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+				receive(t, entered, "request")
+				return c
+			}
+			stay, other := dial("/stay"), dial("/other")
+			defer stay.Close()
+			defer other.Close()
+			p.reload(t)
+			if err := receive(t, cut, "end of the other one"); !errors.Is(err, ErrRetired) {
+				t.Errorf("cause is %v", err)
+			}
+			p.log.await(t, "generation closed", 1)
+			if held.Load() != 1 || released.Load() != 0 {
+				t.Errorf("it is held %d times, and given back %d times", held.Load(), released.Load())
+			}
+			if lines := p.log.all("server outlived the drain deadline, its connections are cut"); len(lines) > 0 {
+				t.Errorf("the log says %q", lines)
+			}
+			if stops {
+				p.signals <- termSignal
+				if err := p.end(t); err != nil {
+					t.Error(err)
+				}
+				if err := receive(t, cut, "end of the stream"); !errors.Is(err, ErrRetired) {
+					t.Errorf("cause is %v", err)
+				}
+			} else {
+				more <- "still here"
+				close(more)
+				answer, err := io.ReadAll(stay)
+				if err != nil || !strings.Contains(string(answer), "still here") {
+					t.Errorf("got %q, %v", answer, err)
+				}
+				if got := mustGet(t, newClient(t), url); got != "" {
+					t.Errorf("the new server answers %q", got)
+				}
+			}
+			p.log.await(t, "server ended after its last request", 1)
+			if !stops {
+				p.signals <- termSignal
+				if err := p.end(t); err != nil {
+					t.Error(err)
+				}
+			}
+			if held.Load() != 1 || released.Load() != 1 {
+				t.Errorf("at the end it was held %d times, and given back %d times", held.Load(), released.Load())
+			}
+		})
+	}
+}

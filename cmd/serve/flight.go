@@ -236,9 +236,10 @@ type flight struct {
 	// The lock of the shard guards these.
 	prev, next *flight
 	w          http.ResponseWriter
-	over       bool   // it is about to leave
-	release    func() // gives back what is held for it; nil for nothing
-	kept       uint64 // the generation that it was kept from
+	server     *server // that it came by
+	over       bool    // it is about to leave
+	release    func()  // gives back what is held for it; nil for nothing
+	kept       uint64  // the generation that it was kept from
 
 	began              time.Duration // since the epoch, which is half as costly to tell as the time
 	method, host, path string        // without the query, which may hold secrets

@@ -163,8 +163,8 @@ func newGeneration(g Generation, number uint64) *generation {
 
 // enter puts a request into the generation. It returns nil if that is sealed; otherwise the
 // caller calls leave when the request has ended.
-func (g *generation) enter(w http.ResponseWriter, r *http.Request) *flight {
-	f := &flight{Context: r.Context(), w: w, began: time.Since(g.epoch), method: r.Method, host: r.Host, path: r.URL.Path}
+func (g *generation) enter(w http.ResponseWriter, r *http.Request, by *server) *flight {
+	f := &flight{Context: r.Context(), w: w, server: by, began: time.Since(g.epoch), method: r.Method, host: r.Host, path: r.URL.Path}
 	f.room.SetGeneration(g.number)
 	if !g.add(f) {
 		return nil

@@ -30,9 +30,20 @@ func (t *root) swap(g *generation) *generation {
 }
 
 // ServeHTTP implements [http.Handler].
-func (t *root) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (t *root) ServeHTTP(w http.ResponseWriter, r *http.Request) { t.serve(w, r, nil) }
+
+// entrance is the root as one server has it.
+type entrance struct {
+	*root
+	server *server
+}
+
+// ServeHTTP implements [http.Handler].
+func (e entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) { e.serve(w, r, e.server) }
+
+func (t *root) serve(w http.ResponseWriter, r *http.Request, by *server) {
 	g := t.current.Load()
-	f := g.enter(w, r)
+	f := g.enter(w, r, by)
 	for f == nil {
 		// Sealed since it was loaded: the next one is current by now, unless there is none.
 		next := t.current.Load()
@@ -42,7 +53,7 @@ func (t *root) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		g = next
-		f = g.enter(w, r)
+		f = g.enter(w, r, by)
 	}
 	defer f.leave()
 	if g.counted != nil {

@@ -34,6 +34,9 @@ type Server struct {
 	// Held says that the socket is opened and held here, and that other processes accept from it, to which Generation.Agree
 	// hands it. Serve isn't called.
 	Held bool
+	// Hold keeps what Serve uses open until what it returns is called, also when the generation is closed. It is
+	// called for a server whose requests outlast the generations that name it. It may be nil.
+	Hold func() (release func())
 	// Optional says that a generation serves without it too, if its address can't be had; the log
 	// says so. It is for Generation.Control alone.
 	Optional bool
@@ -134,7 +137,7 @@ func (r *Runtime) startServer(ctx context.Context, what Server, on *socket) (*se
 
 // runServer calls Serve and sees what came of it.
 func (r *Runtime) runServer(ctx context.Context, s *server) {
-	err := s.Serve(ctx, s.ln, r.root)
+	err := s.Serve(ctx, s.ln, entrance{r.root, s})
 	told := ctx.Err() != nil
 	s.cancel()
 	_ = s.ln.Close() // Serve should have; what that gave is its affair
