@@ -65,8 +65,8 @@
 // process stops is it closed under a request that ignored all of that, and then Run says so.
 // At most eight generations drain at a time: when one more retires, the oldest is cut.
 //
-// A server that is told to end has until the drain deadline, too. If it has a request then that was moved or kept, it goes on
-// until the last of these has ended; what it uses is held for it.
+// A server that is told to end has until the drain deadline, too. One that has requests of a later generation, or such as are
+// kept, goes on until the last of these has ended; what it uses is held for it.
 //
 // A request that is answered without its handlers, since they hang, has left its generation: nobody waits for what goes on
 // running. [Runtime.Status] names it until it ends.

@@ -66,6 +66,7 @@ func (r *Runtime) handOver(old, next *generation) handover {
 // retire drains a generation that has been swapped out, and the servers that it was the last
 // to name, in the background. The requests that are closing have no time.
 func (r *Runtime) retire(old *generation, servers []*server, closing map[*flight]bool) {
+	servers = r.linger(old, servers)
 	ctx, cut := context.WithTimeout(r.end, or(old.DrainTimeout, defaultDrainTimeout))
 	d := &drain{old, cut}
 	r.mu.Lock()
@@ -150,7 +151,7 @@ func (r *Runtime) cut(g *generation, servers []*server) (outlived int) {
 	if len(late) > 0 {
 		r.log.Warn("requests outlived the drain deadline and are cancelled", about(g, late)...)
 	}
-	servers = r.linger(g, servers)
+	servers = r.linger(g, servers) // a request may have come by one since
 	notice, cancel := context.WithTimeout(r.force, r.grace)
 	defer cancel()
 	if drained(notice, g, servers) {
