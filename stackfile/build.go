@@ -98,6 +98,9 @@ type composed struct {
 type depot struct {
 	mu   sync.Mutex // guards the users of all instances, too
 	made int        // instances so far
+	// stacks counts those so far, and runs is what those ask that are over.
+	stacks int
+	runs   atomic.Pointer[inspected]
 	// places are the numbers of slots, for environ.Place, and slots their names by the number less one.
 	places map[string]uint32
 	slots  []string
@@ -193,7 +196,7 @@ func (s *Stack) Close() {
 		next := s.next
 		s.depot.mu.Unlock()
 		if next != nil {
-			s.inspector.follow(next.inspector)
+			s.inspector.over(next.inspector)
 		}
 		s.depot.release(s.held, s.closing.Store)
 	})
@@ -304,7 +307,7 @@ func (b *builder) current() string {
 
 func (b *builder) build(ctx context.Context) error {
 	var ps problems
-	b.stack.inspector = b.plan.inspector()
+	b.stack.inspector = b.plan.inspector(b.stack.depot)
 	b.plan.instances(func(p *planned) { b.open(ctx, p, &ps) })
 	servers := b.plan.servers
 	if b.rehearsal != nil {

@@ -68,46 +68,58 @@ func (e *effects) outline(index int) inspect.Override {
 }
 
 // inspector tells of the stack that is running. A request that outlives its stack asks that of the stack which
-// came after, and keeps no plan in memory that is over.
+// came after, and keeps nothing in memory that is over.
 type inspector struct {
-	plan       atomic.Pointer[Plan]
-	next       atomic.Pointer[inspector] // set when the stack is over
+	own   atomic.Pointer[inspected] // nil when the stack is over
+	depot *depot
+}
+
+// inspected is what there is to tell of a stack. Those that come after it have greater numbers.
+type inspected struct {
+	*Plan
+	number     int
 	components []inspect.Component
 }
 
-func (p *Plan) inspector() *inspector {
-	i := &inspector{}
-	i.plan.Store(p)
-	for _, d := range p.layers.registry.All() {
-		c := inspect.Component{Kind: string(d.Kind), Name: d.Name}
+// inspector returns that of a stack of a depot.
+func (p *Plan) inspector(d *depot) *inspector {
+	d.mu.Lock()
+	d.stacks++
+	own := &inspected{Plan: p, number: d.stacks}
+	d.mu.Unlock()
+	for _, def := range p.layers.registry.All() {
+		c := inspect.Component{Kind: string(def.Kind), Name: def.Name}
 		if purpose := p.layers.options.Purpose; purpose != nil {
-			c.Purpose = purpose(d)
+			c.Purpose = purpose(def)
 		}
-		i.components = append(i.components, c)
+		own.components = append(own.components, c)
 	}
+	i := &inspector{depot: d}
+	i.own.Store(own)
 	return i
 }
 
-// follow makes it tell of a stack that came after.
-func (i *inspector) follow(next *inspector) {
-	i.next.Store(next)
-	i.plan.Store(nil)
-}
-
-// current returns the plan that it tells of.
-func (i *inspector) current() *Plan {
-	for {
-		if p := i.plan.Load(); p != nil {
-			return p
-		}
-		i = i.next.Load()
+// over makes it tell of the last stack of the depot, which next is, unless it is over itself.
+func (i *inspector) over(next *inspector) {
+	i.depot.mu.Lock()
+	defer i.depot.mu.Unlock()
+	if known, runs := i.depot.runs.Load(), next.own.Load(); runs != nil && (known == nil || known.number < runs.number) {
+		i.depot.runs.Store(runs)
 	}
+	i.own.Store(nil)
 }
 
-func (i *inspector) Outline() inspect.Outline { return i.current().Outline() }
+func (i *inspector) now() *inspected {
+	if own := i.own.Load(); own != nil {
+		return own
+	}
+	return i.depot.runs.Load()
+}
 
-func (i *inspector) Components() []inspect.Component { return slices.Clone(i.components) }
+func (i *inspector) Outline() inspect.Outline { return i.now().Outline() }
+
+func (i *inspector) Components() []inspect.Component { return slices.Clone(i.now().components) }
 
 func (i *inspector) Explain(method, url string) (inspect.Explanation, error) {
-	return i.current().ExplainURL(method, url)
+	return i.now().ExplainURL(method, url)
 }

@@ -143,7 +143,9 @@ type mounting struct {
 }
 
 // holder returns hold for one instance. It knows nothing else of the stack.
-func (d *depot) holder(i *instance) func() (release func()) { return func() func() { return d.hold(i) } }
+func (d *depot) holder(i *instance) func() (release func()) {
+	return func() func() { return d.hold(i) }
+}
 
 // hold makes sure that instances, and all that they refer to, are open until what it returns is called. They must be open.
 func (d *depot) hold(roots ...*instance) (release func()) {
