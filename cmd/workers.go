@@ -75,7 +75,7 @@ func (l *loader) supervised(plan *stackfile.Plan) (bool, error) {
 	case several && l.serving:
 		return false, plan.Single("this stackd was started with one and serves by itself; start it anew for more")
 	case several:
-		l.workers.Store(supervise.New(supervise.Options{Command: l.workerCommand, Logger: l.log}))
+		l.workers.Store(supervise.New(supervise.Options{Command: l.workerCommand, Failed: l.runtime.Fail, Logger: l.log}))
 		return true, nil
 	}
 	return false, nil

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
 	"sort"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -232,19 +235,34 @@ func (n *node) count(most int) int {
 // isNull reports whether n was written as null, which restores a default.
 func (n *node) isNull() bool { return n.form == scalar && n.tag == tagNull }
 
-// read returns the content of a stack file. An oversized one is an error.
+// pipeTimeout is how long whoever writes to a pipe may take.
+const pipeTimeout = 5 * time.Second
+
+// read returns the content of a stack file. An oversized one is an error. It comes back also from a pipe that nobody
+// writes to.
 func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
 		return nil, errors.New("it is a folder; it must be a stack file")
 	}
+	pipe := info.Mode().Type() == fs.ModeNamedPipe // such as <(…) of a shell
+	if pipe {
+		_ = f.SetReadDeadline(time.Now().Add(pipeTimeout)) // all pipes have deadlines
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
+	switch {
+	case err == nil && len(data) > maxFile:
 		err = fmt.Errorf("it is larger than %d MiB; a stack file must not be", maxFile>>20)
+	case pipe && (errors.Is(err, os.ErrDeadlineExceeded) || err == nil && len(data) == 0):
+		err = errors.New("it is a pipe that nobody writes to; it must be a stack file")
 	}
 	return data, err
 }

@@ -168,8 +168,27 @@ func (t *tally) status() *control.Probation {
 	}
 }
 
+// blame is what another process says of a generation.
+type blame struct {
+	generation uint64
+	reason     string
+}
+
+// Fail says that a generation has failed its probation in another process that serves it, and why. One that doesn't serve
+// any more is left alone.
+func (r *Runtime) Fail(generation uint64, reason string) {
+	r.blamed.Store(&blame{generation, reason})
+	select {
+	case r.verdicts <- struct{}{}:
+	default: // there is one
+	}
+}
+
 // judge looks at a generation whose trial may have failed, and returns what is to be done about it.
 func (r *Runtime) judge(g *generation) *Order {
+	if b := r.blamed.Swap(nil); b != nil && b.generation == g.number && g.Probation != nil && g.Probation.Failed != nil {
+		return g.Probation.Failed(b.reason)
+	}
 	tr := g.counted.onTrial()
 	if tr == nil || !tr.failed {
 		return nil // another one has taken the place of that which failed

@@ -60,6 +60,7 @@ type Runtime struct {
 	drained  chan struct{} // closed when nothing is left but the control
 	hangups  chan struct{} // a SIGHUP that no reload has answered yet
 	verdicts chan struct{} // the generation that serves may have failed its probation
+	blamed   atomic.Pointer[blame]
 	deaths   chan error    // the first server that ended by itself
 	done     chan struct{} // closed when Run has returned
 

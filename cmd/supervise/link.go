@@ -28,6 +28,7 @@ const (
 	kindStop    = "stop" // the answer comes when nothing is left
 	kindCut     = "cut"  // no answer: a stop takes no more time
 	kindLeaving = "leaving"
+	kindFailed  = "failed" // no answer: a generation has failed its probation
 	kindAnswer  = "answer"
 )
 

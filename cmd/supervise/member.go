@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,8 +52,14 @@ func (s *Supervisor) hire(number int) (*member, error) {
 	}
 	s.all.Go(func() {
 		m.link.serve(func(told message) {
-			if told.Kind == kindLeaving {
+			switch told.Kind {
+			case kindLeaving:
 				s.left(m)
+			case kindFailed:
+				var f failure
+				if err := json.Unmarshal(told.Body, &f); err == nil && s.options.Failed != nil {
+					s.options.Failed(f.Generation, f.Reason)
+				}
 			}
 			if told.file != nil {
 				_ = told.file.Close()

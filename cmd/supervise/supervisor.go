@@ -35,6 +35,9 @@ const (
 type Options struct {
 	// Command returns a command that calls RunWorker. It is not started, and has no ExtraFiles.
 	Command func(number int) *exec.Cmd
+	// Failed is called when a generation has failed its probation in a worker, with the reason. It doesn't wait. It may
+	// be nil.
+	Failed func(generation uint64, reason string)
 	// Logger is told of workers that come and go.
 	Logger *slog.Logger
 }

@@ -31,6 +31,12 @@ type assignment struct {
 	Work json.RawMessage `json:"work"`
 }
 
+// failure is what a worker says of a generation that has failed its probation.
+type failure struct {
+	Generation uint64 `json:"generation"`
+	Reason     string `json:"reason"`
+}
+
 // prepared is the answer to an assignment that can be served.
 type prepared struct {
 	Watch []string     `json:"watch,omitempty"`
@@ -320,6 +326,12 @@ func (t *term) load(ctx context.Context) (serve.Generation, error) {
 	}
 	ready := prepared{g.Watch, g.Made}
 	g.Number, g.Watch = t.assignment.Generation, nil
+	if g.Probation != nil {
+		g.Probation.Failed = func(reason string) *serve.Order {
+			_ = t.link.tell(kindFailed, failure{g.Number, reason}, nil) // without a supervisor it ends anyway
+			return nil
+		}
+	}
 	g.Agree = func(ctx context.Context, _ *serve.Generation, _ map[string]syscall.Conn) error {
 		return t.agree(ctx, ready)
 	}
