@@ -245,12 +245,15 @@ func TestProtocols(t *testing.T) {
 // TestPreface proves that who chose HTTP/2 over TLS has read_header_timeout to begin with it, and must.
 func TestPreface(t *testing.T) {
 	c := certify(t, nil, "example.org")
-	s := start(t, echo, func(cfg *Config) { c.speaks(cfg); cfg.ReadHeaderTimeout = 200 * time.Millisecond })
+	s := start(t, echo, func(cfg *Config) { c.speaks(cfg); cfg.ReadHeaderTimeout = 2 * time.Second }) // the handshake has as long
 	config := trust(c)
 	config.NextProtos = []string{"h2"}
-	for _, text := range []string{"", preface[:10], "GET / HTTP/1.1\r\nHost: x\r\n\r\n"} {
-		conn := encrypt(t, s.dial(t), config)
-		send(t, conn, text)
+	begun := map[string]net.Conn{"": nil, preface[:10]: nil, "GET / HTTP/1.1\r\nHost: x\r\n\r\n": nil}
+	for text := range begun {
+		begun[text] = encrypt(t, s.dial(t), config)
+		send(t, begun[text], text)
+	}
+	for text, conn := range begun {
 		if got, err := io.ReadAll(conn); len(got) > 0 || err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("after %q the server sent %q, %v; want it to close", text, got, err)
 		}

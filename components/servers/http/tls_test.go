@@ -400,7 +400,7 @@ func TestWrongPort(t *testing.T) {
 // TestSlowHandshake proves that nobody is waited for who doesn't finish it.
 func TestSlowHandshake(t *testing.T) {
 	c := certify(t, nil, "example.org")
-	s := start(t, echo, func(cfg *Config) { c.speaks(cfg); cfg.ReadHeaderTimeout = 50 * time.Millisecond })
+	s := start(t, echo, func(cfg *Config) { c.speaks(cfg); cfg.ReadHeaderTimeout = time.Second }) // in which the last one must be through
 	for _, text := range []string{"", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"} {
 		slow := s.dial(t)
 		send(t, slow, text)
