@@ -100,7 +100,7 @@ Without a command it runs ./stack.yaml.`,
 		SilenceErrors: true,
 	}
 	root.Flags().AddFlagSet(run.Flags())
-	root.AddCommand(run, p.worker(), p.reload(), p.status(), p.rollback(), p.stop(), p.check(), p.explain(), p.diff(), p.print(), p.graph(), p.format(), p.test(), p.new(), p.list(), p.doc(), p.schema(), p.version())
+	root.AddCommand(run, p.worker(), p.reload(), p.status(), p.rollback(), p.upgrade(), p.stop(), p.check(), p.explain(), p.diff(), p.print(), p.graph(), p.format(), p.test(), p.new(), p.list(), p.doc(), p.schema(), p.version())
 	return root
 }
 

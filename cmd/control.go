@@ -86,6 +86,9 @@ func (p *program) refusal(r *control.Refusal) {
 			p.err.printf("%s", problem.Excerpt)
 		}
 	}
+	if r.Output != "" {
+		p.err.printf("%s\n", r.Output)
+	}
 	p.err.printf("stackd: %s; generation %d serves on\n", r.Text, r.Generation)
 }
 

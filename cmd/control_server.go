@@ -57,7 +57,7 @@ func (l *loader) controlled(ctx context.Context, c stackfile.Control) (*serve.Se
 		}
 		path = places[i]
 	}
-	if path != l.socket { // it isn't this process's
+	if path != l.socket && !l.service.sockets.Has("unix:"+path) { // it isn't this process's
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		if s, err := control.New(path).Status(ctx); err == nil {
@@ -109,6 +109,7 @@ func (l *loader) control(ctx context.Context, ln net.Listener, _ http.Handler) e
 		}
 		answer(w, http.StatusOK, s)
 	})
+	mux.HandleFunc("POST /v1/upgrade", l.upgradeOver)
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(l.log.Handler(), slog.LevelDebug)}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
@@ -148,6 +149,7 @@ func (l *loader) reload(w http.ResponseWriter, r *http.Request, o serve.Order) {
 // refuse answers that nothing was done, and why.
 func (l *loader) refuse(w http.ResponseWriter, err error) {
 	refusal := refusalOf(err)
+	refusal.Output = outputOf(err)
 	if all := l.runtime.Status().Generations; len(all) > 0 {
 		refusal.Generation = all[0].Number
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"runtime"
 	"slices"
@@ -80,17 +79,13 @@ func (p *program) serve(ctx context.Context, file string, log *slog.Logger, leve
 		return &failed{fmt.Errorf(noStackFile, file)}
 	}
 	defer runtime.KeepAlive(make([]byte, headroom))
-	service, err := serviceOf()
+	service, err := serviceOf(log)
 	if err != nil {
 		return &failed{err}
 	}
-	defer service.sockets.Close()
 	l := &loader{program: p, file: file, level: level, log: log, service: service}
 	l.runtime = serve.New(serve.Options{Load: l.load, Logger: log, Inherit: service.sockets.Inherit, Stop: l.stopWorkers})
-	err = l.runtime.Run(ctx)
-	if err := l.notes.end(); err != nil {
-		log.Warn("removing a file for scripts", slog.Any("err", err))
-	}
+	err = l.run(ctx)
 	switch {
 	case err == nil:
 		return nil
@@ -121,7 +116,6 @@ type loader struct {
 	serving bool             // there is a generation
 	stack   *stackfile.Stack // the one that serves; nil for a supervisor, too
 	socket  string           // the control socket of the generation that serves
-	notes   notes
 }
 
 func (l *loader) load(ctx context.Context) (serve.Generation, error) { return l.make(ctx, nil) }
@@ -208,7 +202,7 @@ func (l *loader) reachable(ctx context.Context, g *serve.Generation, plan *stack
 		if g.Control, err = l.controlled(ctx, plan.Control()); err != nil {
 			return err
 		}
-		tell = l.announce(g, plan)
+		tell = l.service.announce(g, plan, !l.serving)
 	}
 	controlled := g.Control
 	g.Current = func(number uint64) {
@@ -220,27 +214,6 @@ func (l *loader) reachable(ctx context.Context, g *serve.Generation, plan *stack
 		l.history.served(number, plan.Files(), from)
 	}
 	return nil
-}
-
-// announce has the generation tell scripts where it listens: the first one before it serves, and it is refused if
-// that can't be done. What it returns does so for those that come after it, when they are the current one.
-func (l *loader) announce(g *serve.Generation, plan *stackfile.Plan) (tell func()) {
-	first := !l.serving
-	var say texts
-	g.Ready = func(_ context.Context, bound map[string]net.Addr) error {
-		say = textsOf(plan, g.Servers, bound)
-		if !first {
-			return nil
-		}
-		return l.notes.begin(say)
-	}
-	return func() {
-		if first {
-			l.service.unclaimed(l.log)
-			return
-		}
-		l.notes.change(say, l.log)
-	}
 }
 
 // atOnce makes no time at all the shortest that there is; for the runtime none stands for its default.

@@ -1,21 +1,48 @@
 package cmd
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
 
 	"github.com/stackd/stackd/cmd/handover"
+	"github.com/stackd/stackd/cmd/serve"
 	"github.com/stackd/stackd/cmd/systemd"
+	"github.com/stackd/stackd/stackfile"
 )
 
-// service is what this process has from whoever started it.
+// service is what this process has from whoever started it, and what it tells them and others.
 type service struct {
-	sockets handover.Sockets
+	log *slog.Logger
+	// path is the program's file, or noPath why it isn't known.
+	path   string
+	noPath error
+
+	sockets     handover.Sockets
+	predecessor *handover.Predecessor // nil if this process takes nobody's place
+	notifier    *systemd.Notifier     // nil if nobody is to be told
+
+	began   chan struct{} // closed when the first generation serves
+	longest atomic.Int64  // how long a new process may take to serve
+
+	mu      sync.Mutex
+	notes   notes
+	publish func() error // puts the notes in place when the predecessor has left everything to this process; nil when it has
+	late    *texts       // what they are to say after a reload until then
 }
 
 // serviceOf takes it from the environment.
-func serviceOf() (*service, error) {
-	s := &service{}
+func serviceOf(log *slog.Logger) (*service, error) {
+	s := &service{log: log, began: make(chan struct{})}
+	s.path, s.noPath = programPath()
 	sockets, err := systemd.Sockets()
 	if err != nil {
 		return nil, fmt.Errorf("sockets of the service manager: %w", err)
@@ -23,12 +50,131 @@ func serviceOf() (*service, error) {
 	for _, one := range sockets {
 		s.sockets.Add(one.Name, one.File)
 	}
-	return s, nil
+	if s.predecessor, err = handover.Open(&s.sockets); err != nil {
+		return nil, err
+	}
+	s.notifier, err = systemd.Open()
+	return s, err
 }
 
-// unclaimed warns of the sockets that no server listens on.
-func (s *service) unclaimed(log *slog.Logger) {
-	for _, one := range s.sockets.Unclaimed() {
-		log.Warn("a socket was handed in that no server listens on; connections to it hang", slog.String("socket", one))
+// stderr is where this process, and those that it starts to serve with it, log for as long as they run.
+func (s *service) stderr() *os.File {
+	if s.predecessor != nil {
+		return s.predecessor.Stderr()
+	}
+	return os.Stderr
+}
+
+// announce has a generation tell scripts where it listens: the first one before it serves, and it is refused if that can't be
+// done. What it returns does so for those that come after it, and is to be called when the generation is the current one.
+func (s *service) announce(g *serve.Generation, plan *stackfile.Plan, first bool) (current func()) {
+	var say texts
+	g.Ready = func(_ context.Context, bound map[string]net.Addr) (err error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		say = textsOf(plan, g.Servers, bound)
+		switch {
+		case !first:
+			return nil
+		case s.predecessor != nil: // the notes are still that one's
+			s.publish, err = s.notes.stage(say)
+			return err
+		}
+		return s.notes.begin(say)
+	}
+	return func() {
+		d := plan.Deadlines()
+		s.longest.Store(int64(startTime + d.Check + d.Build + d.Listen))
+		if first {
+			for _, one := range s.sockets.Unclaimed() {
+				s.log.Warn("a socket was handed in that no server listens on; connections to it hang", slog.String("socket", one))
+			}
+			close(s.began)
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.publish != nil {
+			s.late = &say
+			return
+		}
+		s.notes.change(say, s.log)
 	}
 }
+
+// takeOver has the predecessor, if there is one, leave everything to this process, which serves.
+func (s *service) takeOver(ctx context.Context) error {
+	if s.predecessor == nil {
+		return nil
+	}
+	if err := s.predecessor.TakeOver(ctx); err != nil {
+		return err
+	}
+	s.log.Info("this process has taken over", slog.Int("from", s.predecessor.PID))
+	s.sockets.Drop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.publish(); err != nil {
+		s.log.Warn("a file for scripts is not up to date", slog.Any("err", err))
+	}
+	s.publish = nil
+	if s.late != nil {
+		s.notes.change(*s.late, s.log)
+	}
+	return nil
+}
+
+// end takes back what was told.
+func (s *service) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.notes.end(); err != nil {
+		s.log.Warn("removing a file for scripts", slog.Any("err", err))
+	}
+	s.sockets.Close()
+}
+
+// attend takes over, and then does what the signals ask that are not the runtime's, until ctx ends.
+func (l *loader) attend(ctx context.Context, signals <-chan os.Signal) {
+	select {
+	case <-l.service.began:
+	case <-ctx.Done():
+		return
+	}
+	if err := l.service.takeOver(ctx); err != nil {
+		if ctx.Err() == nil {
+			l.log.Error("the process before this one doesn't leave its place", slog.Any("err", err))
+			_, _ = l.runtime.Stop(ctx) // it has said what went wrong
+		}
+		return
+	}
+	for {
+		select {
+		case <-signals:
+			_, _ = l.upgrade(ctx, "SIGUSR2") // it has logged the error
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// run runs the stack until it is told to stop.
+func (l *loader) run(ctx context.Context) error {
+	upgrades := make(chan os.Signal, 1)
+	signal.Notify(upgrades, syscall.SIGUSR2)
+	defer signal.Stop(upgrades)
+	ctx, cancel := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() { l.attend(ctx, upgrades) })
+	err := l.runtime.Run(ctx)
+	cancel()
+	beside.Wait()
+	l.service.end()
+	return err
+}
+
+// limit is how long a new process may take to serve.
+func (s *service) limit() time.Duration { return time.Duration(s.longest.Load()) }
+
+// errNotBegun is why what doesn't serve yet can't be upgraded.
+var errNotBegun = errors.New("nothing serves yet")

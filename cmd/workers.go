@@ -93,7 +93,7 @@ func (l *loader) workerCommand(number int) *exec.Cmd {
 	return &exec.Cmd{
 		Path:   program,
 		Args:   []string{os.Args[0], "worker", "--number", strconv.Itoa(number), "--log-level", l.level.String(), l.file},
-		Stdout: os.Stdout, Stderr: os.Stderr,
+		Stdout: os.Stdout, Stderr: l.service.stderr(),
 	}
 }
 

@@ -62,6 +62,13 @@ func (c *Client) Stop(ctx context.Context) (Stopped, error) {
 	return s, c.call(ctx, http.MethodPost, "stop", &s)
 }
 
+// Upgrade has a new process of the program that is installed now take over, and returns when it serves. The error is a
+// [*Refusal] if the old one serves on. When ctx ends first, the upgrade is given up.
+func (c *Client) Upgrade(ctx context.Context) (Upgraded, error) {
+	var u Upgraded
+	return u, c.call(ctx, http.MethodPost, "upgrade", &u)
+}
+
 // maxAnswer bounds what a client reads: a stack of 10,000 overrides has some hundred bytes for each.
 const maxAnswer = 64 << 20
 

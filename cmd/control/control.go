@@ -1,5 +1,5 @@
-// Package control is how programs speak with a stackd that runs. The commands reload, status, rollback and stop
-// are made of it.
+// Package control is how programs speak with a stackd that runs. The commands reload, status, rollback, stop and
+// upgrade are made of it.
 //
 // A stackd listens on a unix socket that only its user may open, the stack file's control:, and speaks HTTP with JSON
 // there, as the types of this package have it:
@@ -8,6 +8,7 @@
 //	POST /v1/reload             Reload, or Refusal with status 409
 //	POST /v1/rollback?to=NUMBER Reload, or Refusal with status 409
 //	POST /v1/stop               Stopped
+//	POST /v1/upgrade            Upgraded, or Refusal with status 409
 //
 // So curl is a client too: curl --unix-socket .stack.yaml.sock http://stackd/v1/status. Durations are in nanoseconds.
 // Later versions may add members to the answers, and take none away.
@@ -186,13 +187,22 @@ type Stopped struct {
 	Outlived int `json:"outlived"`
 }
 
-// Refusal is the error of a reload or rollback that changed nothing.
+// Upgraded tells which process has taken over.
+type Upgraded struct {
+	// PID is the number of the process that serves now, and Replaced that of the one that ends.
+	PID      int `json:"pid"`
+	Replaced int `json:"replaced"`
+}
+
+// Refusal is the error of a reload, rollback or upgrade that changed nothing.
 type Refusal struct {
 	// Generation is the number of the one that serves on.
 	Generation uint64 `json:"generation"`
 	Text       string `json:"error"`
 	// Problems are those of the stack file, if that is why.
 	Problems []Problem `json:"problems"`
+	// Output is the end of what a new process wrote that did not take over.
+	Output string `json:"output,omitempty"`
 }
 
 // Error implements error.

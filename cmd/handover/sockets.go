@@ -37,9 +37,69 @@ type socket struct {
 
 // Add takes a socket that belongs to somebody else, such as the service manager. Name is what it is called there.
 func (s *Sockets) Add(name string, file *os.File) {
+	s.add(&socket{name: name, file: file, bound: boundTo(file)})
+}
+
+func (s *Sockets) add(one *socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.all = append(s.all, &socket{name: name, file: file, bound: boundTo(file)})
+	s.all = append(s.all, one)
+}
+
+// Has reports whether there is a socket that was for that address in the process before.
+func (s *Sockets) Has(address string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.all, func(one *socket) bool { return one.address == address })
+}
+
+// nameOf returns what a service manager calls the socket of an address.
+func (s *Sockets) nameOf(address string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.all {
+		if one.address == address {
+			return one.name
+		}
+	}
+	return ""
+}
+
+// spare returns those of somebody else that aren't among the sockets in use, with descriptors of their own.
+func (s *Sockets) spare(used []serve.Handed) ([]*socket, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*socket
+	for _, one := range s.all {
+		if one.file == nil || one.ours != nil || slices.ContainsFunc(used, func(u serve.Handed) bool { return u.Address == one.address }) {
+			continue
+		}
+		file, err := duplicate(one.file)
+		if err != nil {
+			for _, opened := range all {
+				_ = opened.file.Close() // nothing was written to it
+			}
+			return nil, err
+		}
+		all = append(all, &socket{name: one.name, address: one.address, file: file})
+	}
+	return all, nil
+}
+
+// Drop closes the sockets that the process before had and no server of this one has asked for, and removes their files.
+func (s *Sockets) Drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.all {
+		if one.file == nil || one.ours == nil || !one.ours() {
+			continue
+		}
+		if path, ok := strings.CutPrefix(one.address, "unix:"); ok {
+			_ = os.Remove(path) // it may be gone already
+		}
+		_ = one.file.Close() // nothing was written to it
+		one.file = nil
+	}
 }
 
 // Inherit finds the socket for a server, as [serve.Options] wants it. In this order it is the one
@@ -82,7 +142,7 @@ func (s *Sockets) find(ctx context.Context, server serve.Server) *socket {
 		}
 		fits := 0
 		if candidate.address == server.Address {
-			fits += 4
+			fits += 4 // more than all that follows
 		}
 		if _, tcp := candidate.bound.(*net.TCPAddr); tcp && places == nil {
 			places = resolve(ctx, server.Address)

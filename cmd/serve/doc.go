@@ -86,6 +86,12 @@
 // counts for the generation that began it. An answer is an error if its status is 500 or above, or if the
 // handler panicked; but not if its connection was taken over, or if its client has gone.
 //
+// # Upgrade
+//
+// [Runtime.Upgrade] hands the listening sockets to another process, which then accepts from the same queues. When that one
+// serves, this one stops, and leaves the files of unix sockets; when it doesn't, this one has never stopped serving. The control
+// is handed over, too.
+//
 // # Control
 //
 // A generation's Control is a server of another kind, by which people reach the process and not the stack. It goes on

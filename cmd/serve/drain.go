@@ -287,6 +287,7 @@ func (r *Runtime) stop() {
 	for _, s := range slices.Backward(servers) {
 		s.cancel()
 	}
+	r.leaveAccepting(told, servers)
 	for _, address := range slices.Backward(slices.Sorted(maps.Keys(sockets))) {
 		r.closeSocket(sockets[address])
 	}

@@ -43,6 +43,11 @@ func (r *Runtime) reloadAll(ctx context.Context, started chan<- error) {
 			r.watch.take()
 			report, err := r.reload(ctx, req.Order)
 			req.reply <- outcome{report, err}
+		case order := <-r.upgrades:
+			order.reply <- r.replace(ctx, order)
+			if r.replaced.Load() { // nothing is done here any more but to stop
+				<-ctx.Done()
+			}
 		}
 	}
 }

@@ -55,6 +55,7 @@ type Runtime struct {
 
 	ran      atomic.Bool
 	requests chan request  // from Reload
+	upgrades chan upgrade  // from Upgrade
 	stops    chan struct{} // from Stop
 	stopping chan struct{} // closed when the stop begins
 	drained  chan struct{} // closed when nothing is left but the control
@@ -74,6 +75,10 @@ type Runtime struct {
 
 	// Only the goroutine that reloads uses these, and stop after that has ended.
 	number uint64
+
+	upgrading atomic.Bool   // an Upgrade is under way
+	replaced  atomic.Bool   // another process has taken over
+	quiet     chan struct{} // closed when the stop has begun, and nothing is accepted any more if another process has taken over
 
 	outlived atomic.Int64 // requests that were cut at a deadline of the stop
 	started  time.Time
@@ -101,6 +106,8 @@ func New(o Options) *Runtime {
 		grace:    defaultGrace,
 		root:     newRoot(),
 		requests: make(chan request),
+		upgrades: make(chan upgrade),
+		quiet:    make(chan struct{}),
 		stops:    make(chan struct{}, 1),
 		stopping: make(chan struct{}),
 		drained:  make(chan struct{}),
@@ -197,7 +204,7 @@ func (r *Runtime) untilStop(ctx context.Context, signals <-chan os.Signal, start
 			r.log.Error("stopping: a server died", slog.Any("err", err))
 			return err
 		case <-r.stops:
-			r.log.Log(ctx, r.routine(), "stopping", slog.String("trigger", "stackd stop"))
+			r.log.Log(ctx, r.routine(), "stopping", r.stopTrigger())
 			return nil
 		case <-ctx.Done():
 			r.log.Log(ctx, r.routine(), "stopping")
@@ -252,7 +259,7 @@ func (r *Runtime) Reload(ctx context.Context, o Order) (control.Reload, error) {
 	case <-ctx.Done():
 		return control.Reload{}, context.Cause(ctx)
 	case <-r.stopping:
-		return control.Reload{}, errStopping
+		return control.Reload{}, r.whyStopping()
 	case <-r.done:
 		return control.Reload{}, errStopped
 	}
@@ -262,7 +269,7 @@ func (r *Runtime) Reload(ctx context.Context, o Order) (control.Reload, error) {
 	case <-ctx.Done():
 		return control.Reload{}, context.Cause(ctx)
 	case <-r.stopping:
-		return control.Reload{}, errStopping
+		return control.Reload{}, r.whyStopping()
 	case <-r.done:
 		return control.Reload{}, errStopped
 	}

@@ -1,0 +1,10 @@
+package handover
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// replaceStderr makes f the standard error.
+func replaceStderr(f *os.File) error { return unix.Dup3(int(f.Fd()), 2, 0) }
