@@ -197,14 +197,20 @@ func (s *Successor) ready(ctx context.Context, greeting Greeting) error {
 			return fmt.Errorf("the new process gives up: %w", err)
 		}
 	case <-s.ended:
-		_ = s.line.SetDeadline(time.Unix(1, 0))
-		_ = <-answers // it is late
+		_ = s.interrupt(answers) // even if it has taken over just before
 		return s.end()
 	case <-ctx.Done():
-		_ = s.line.SetDeadline(time.Unix(1, 0))
-		_ = <-answers // it is late
+		if err := s.interrupt(answers); err == nil {
+			return nil
+		}
 		return fmt.Errorf("the new process is not ready: %w", context.Cause(ctx))
 	}
+}
+
+// interrupt ends the talk with the successor, and returns what came of it.
+func (s *Successor) interrupt(answers <-chan error) error {
+	_ = s.line.SetDeadline(time.Unix(1, 0)) // it fails for what is closed
+	return <-answers
 }
 
 // end says how the process has ended.
