@@ -10,8 +10,10 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stackd/stackd/cmd/control"
+	"github.com/stackd/stackd/components/apps/respond"
 	"github.com/stackd/stackd/components/middleware/errors"
 	"github.com/stackd/stackd/components/middleware/pool"
 	"github.com/stackd/stackd/components/reporters/log"
@@ -19,20 +21,110 @@ import (
 	"github.com/stackd/stackd/registry"
 )
 
-// TestHungRequests sends more requests to an app that hangs than its pool has workers: status tells who waits, and which are
-// zombies, the catcher answers for these, and the log asks for a restart when they are too many.
-func TestHungRequests(t *testing.T) {
-	release := make(chan struct{})
-	reg, err := registry.New(serverhttp.Component, errors.Component, log.Component, pool.Component, registry.App[struct{}]{
+// TestMain is the worker, too, that a supervisor of these tests starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "worker" {
+		registry.Register(stuck(nil))
+		os.Exit(Main(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// stuck is an app that heeds no context, but ends when it is released.
+func stuck(release <-chan struct{}) registry.App[struct{}] {
+	return registry.App[struct{}]{
 		Name:   "stuck",
 		Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.Blocking},
 		Build: func(*registry.Env, struct{}) (http.Handler, error) {
 			return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }), nil
 		},
-	})
+	}
+}
+
+// withStuck has what the stacks of these tests are made of.
+func withStuck(t *testing.T, release <-chan struct{}) *registry.Registry {
+	t.Helper()
+	reg, err := registry.New(serverhttp.Component, errors.Component, log.Component, pool.Component, respond.Component, stuck(release))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return reg
+}
+
+// TestZombiesReplaceWorker has a request hang for good in one of two processes: it is answered, and the process replaced.
+func TestZombiesReplaceWorker(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "stack.yaml")
+	if err := os.WriteFile(file, []byte(`processes: 2
+servers: [{use: http, listen: "127.0.0.1:0"}]
+stack:
+  - errors
+  - {use: pool, max_zombies: 0}
+  - {use: respond, body: page}
+urls:
+  /hangs: {pool: {hung_after: 1ms}, respond: {use: stuck}}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := runWith(t, withStuck(t, nil), file)
+	address := r.await("listening")["bound"].(string)
+	r.await("generation serves")
+	status := func() control.Status {
+		t.Helper()
+		s, err := control.New(filepath.Join(dir, ".stack.yaml.sock")).Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	before := status()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	get := func(path string) int {
+		t.Helper()
+		response, err := client.Get("http://" + address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		return response.StatusCode
+	}
+	if got := get("/hangs"); got != http.StatusGatewayTimeout {
+		t.Errorf("the request that hangs is answered with %d", got)
+	}
+	for limit := time.Now().Add(patience); ; {
+		after, fresh, restarts := status(), 0, 0
+		for _, w := range after.Workers {
+			restarts += w.Restarts
+			if w.State == control.WorkerServes && !slices.ContainsFunc(before.Workers, func(old control.Worker) bool { return old.PID == w.PID }) {
+				fresh++
+			}
+		}
+		if len(after.Workers) == 2 && fresh == 1 && restarts == 1 && after.Zombies == 0 {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("the process was not replaced: %+v, and before %+v", after.Workers, before.Workers)
+		}
+	}
+	for range 10 {
+		if got := get("/page"); got != http.StatusOK {
+			t.Errorf("afterwards a page is answered with %d", got)
+		}
+	}
+	r.cancel()
+	for range r.records {
+		continue
+	}
+	if err := <-r.ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestHungRequests sends more requests to an app that hangs than its pool has workers: status tells who waits, and which are
+// zombies, the catcher answers for these, and the log asks for a restart when they are too many.
+func TestHungRequests(t *testing.T) {
+	release := make(chan struct{})
+	reg := withStuck(t, release)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "stack.yaml")
 	if err := os.WriteFile(file, []byte(`servers: [{use: http, listen: "127.0.0.1:0"}]

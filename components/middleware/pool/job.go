@@ -189,7 +189,10 @@ func (j *job) Fail(f failure.Failure) {
 	defer j.called()
 	if err := context.Cause(j.inner.Context()); err != nil && !f.Answered && !f.Panic && failure.Status(f.Err) >= 500 {
 		if hung, ok := errors.AsType[*hungError](err); ok {
-			f.Err = failure.WithStatus(fmt.Errorf("%w: %w", hung, f.Err), http.StatusGatewayTimeout)
+			if !errors.Is(f.Err, hung) { // as that of who reports the cause itself
+				f.Err = fmt.Errorf("%w: %w", hung, f.Err)
+			}
+			f.Err = failure.WithStatus(f.Err, http.StatusGatewayTimeout)
 		}
 	}
 	j.failed = j.failed || !f.Answered

@@ -289,6 +289,10 @@ func TestGivesUp(t *testing.T) {
 			<-r.Context().Done()
 			failure.Report(r, r.Context().Err())
 		}, 504, "", nil},
+		{"with the cause", func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			failure.Report(r, context.Cause(r.Context()))
+		}, 504, "", nil},
 		{"breaking off", func(_ http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
 			panic(http.ErrAbortHandler)
