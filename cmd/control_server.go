@@ -47,7 +47,7 @@ func (l *loader) controlled(ctx context.Context, c stackfile.Control) (*serve.Se
 	}
 	_, path := c.Address.Network()
 	if c.Address == "" {
-		places := socketsOf(l.file)
+		places := socketsOf(l.path())
 		i := slices.IndexFunc(places, func(place string) bool {
 			return len(place) <= maxSocket && unix.Access(filepath.Dir(place), unix.W_OK|unix.X_OK) == nil
 		})

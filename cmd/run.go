@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -83,7 +84,11 @@ func (p *program) serve(ctx context.Context, file string, log *slog.Logger, leve
 	if err != nil {
 		return &failed{err}
 	}
-	l := &loader{program: p, file: file, level: level, log: log, service: service}
+	dir, err := os.Getwd()
+	if err != nil {
+		return &failed{err}
+	}
+	l := &loader{program: p, file: file, dir: dir, level: level, log: log, service: service}
 	l.runtime = serve.New(serve.Options{Load: l.load, Logger: log, Inherit: service.sockets.Inherit, Stop: l.stopWorkers})
 	err = l.run(ctx)
 	switch {
@@ -100,6 +105,7 @@ func (p *program) serve(ctx context.Context, file string, log *slog.Logger, leve
 type loader struct {
 	*program
 	file     string
+	dir      string // which file is relative to, whatever becomes of the folder that the process works in
 	level    slog.Level
 	log      *slog.Logger
 	runtime  *serve.Runtime
@@ -118,12 +124,20 @@ type loader struct {
 	socket  string           // the control socket of the generation that serves
 }
 
+// path returns where the stack file is.
+func (l *loader) path() string {
+	if filepath.IsAbs(l.file) {
+		return l.file
+	}
+	return filepath.Join(l.dir, l.file)
+}
+
 func (l *loader) load(ctx context.Context) (serve.Generation, error) { return l.make(ctx, nil) }
 
 // make makes a generation of the files that were kept, or if these are nil, of those on disk.
 func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error) {
 	begin := time.Now()
-	options := stackfile.Options{Purpose: schema.Synopsis}
+	options := stackfile.Options{Purpose: schema.Synopsis, Dir: l.dir}
 	if from != nil {
 		options.Files = from.files
 	}

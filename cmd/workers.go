@@ -25,6 +25,7 @@ import (
 func (p *program) worker() *cobra.Command {
 	var level slog.Level
 	var number int
+	var dir string
 	c := &cobra.Command{
 		Use:    "worker FILE",
 		Short:  "One of the processes that stackd run starts",
@@ -37,7 +38,7 @@ func (p *program) worker() *cobra.Command {
 			}
 			defer runtime.KeepAlive(make([]byte, headroom))
 			log := newLogger(p.err.Writer, level).With(slog.Int("worker", number))
-			l := &loader{program: p, file: args[0], log: log, assigned: true}
+			l := &loader{program: p, file: args[0], dir: dir, log: log, assigned: true}
 			if err := supervise.RunWorker(ctx, supervise.WorkerOptions{Load: l.assignment, Refusal: refusalOf, Logger: log}); err != nil {
 				log.Debug("the worker ends", slog.Any("err", err)) // its supervisor knows why
 				return &failed{}
@@ -46,6 +47,7 @@ func (p *program) worker() *cobra.Command {
 		},
 	}
 	c.Flags().TextVar(&level, "log-level", slog.LevelInfo, "least level logged: debug, info, warn or error")
+	c.Flags().StringVar(&dir, "dir", "", "the folder that FILE is relative to")
 	c.Flags().IntVar(&number, "number", 0, "which one it is")
 	return c
 }
@@ -92,7 +94,7 @@ func (l *loader) workerCommand(number int) *exec.Cmd {
 	}
 	return &exec.Cmd{
 		Path:   program,
-		Args:   []string{os.Args[0], "worker", "--number", strconv.Itoa(number), "--log-level", l.level.String(), l.file},
+		Args:   []string{os.Args[0], "worker", "--number", strconv.Itoa(number), "--log-level", l.level.String(), "--dir", l.dir, l.file},
 		Stdout: os.Stdout, Stderr: l.service.stderr(),
 	}
 }

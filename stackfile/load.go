@@ -27,6 +27,8 @@ type Options struct {
 	// Content, if it isn't nil, is taken for what the stack file has in it, which isn't read then. Its
 	// path still says what it is called, and what paths in it are relative to.
 	Content []byte
+	// Dir is the folder from which a relative path of the stack file is taken; empty for that in which the process works.
+	Dir string
 	// Tests says that the tests in the file beside the stack file are wanted, too.
 	Tests bool
 	// Files, if it isn't nil, is taken for what is on disk.
@@ -85,6 +87,9 @@ func Load(ctx context.Context, reg *registry.Registry, path string, o Options) (
 // load is Load, with all that it knows.
 func load(ctx context.Context, reg *registry.Registry, path string, o Options) (*Plan, *library, *problems) {
 	name := path
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(o.Dir, path)
+	}
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
 	}
