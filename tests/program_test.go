@@ -155,7 +155,10 @@ func startCommand(t testing.TB, cmd *exec.Cmd, file string) *server {
 	t.Helper()
 	s := &server{t: t, file: file, cmd: cmd, grown: make(chan struct{}), exited: make(chan error, 1)}
 	s.cmd.Dir = filepath.Dir(file)
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if s.cmd.SysProcAttr == nil {
+		s.cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	s.cmd.SysProcAttr.Setpgid, s.cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
 	log, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
