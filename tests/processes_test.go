@@ -447,6 +447,37 @@ func TestProcessesRefuse(t *testing.T) {
 	}
 }
 
+// What fails its probation in one worker is rolled back in all.
+func TestProcessesProbation(t *testing.T) {
+	s, b := several(t, "2")
+	on := "reload: {watch_errors: 1h, threshold: 5%}\n"
+	replace(t, s.file, []byte(on+stackOf("2", b)))
+	if _, err := s.control().Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// A second one has answers to be compared with.
+	l := newTraffic(s.url+"/", 0, 2)
+	l.more(t, 40)
+	if errs := l.end(); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	n := s.seen()
+	replace(t, s.file, []byte(strings.Replace(on+stackOf("2", b), "use: proxy, to: ", "use: respond, status: 500, body: ", 1)))
+	if _, err := s.control().Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l = newTraffic(s.url+"/", 0, 2)
+	s.awaitAfter(n, "generation serves", func(r record) bool { return ofSupervisor(r) && r["rollback_to"] != nil })
+	l.end()
+	if got := s.get(http.DefaultClient, "/"); got.body != "answered" {
+		t.Errorf("the answer is %+v", got)
+	}
+	st := s.status()
+	if g := st.Generations[0]; g.RollbackTo == 0 || !strings.Contains(g.Trigger, "probation of generation") || len(serving(st)) != 2 {
+		t.Errorf("the status is %+v", st)
+	}
+}
+
 // A stackd that was started with one process says that it can't become several.
 func TestProcessesNotAfterwards(t *testing.T) {
 	b := newBackend(t)

@@ -124,11 +124,10 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 	passed := r.handOver(old, g)
 	r.set(s.servers, s.sockets)
 	for _, started := range s.started {
-		r.open(started)
-		if started.control {
-			r.log.Info("controlled by stackd reload, status, rollback and stop", slog.String("address", started.Address))
+		if started.control { // whoever asks finds the generation current
 			continue
 		}
+		r.open(started)
 		r.log.Log(ctx, r.routine(), "listening",
 			slog.String("server", started.Name),
 			slog.String("address", started.Address),
@@ -140,6 +139,12 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 	r.tidy(s, next.all())
 	if next.Current != nil {
 		next.Current(r.number)
+	}
+	for _, started := range s.started {
+		if started.control {
+			r.open(started)
+			r.log.Info("controlled by stackd reload, status, rollback and stop", slog.String("address", started.Address))
+		}
 	}
 	report = control.Reload{
 		Generation: r.number, Replaced: old.number, Trigger: o.Trigger, Made: next.Made,

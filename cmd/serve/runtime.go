@@ -32,8 +32,8 @@ type Options struct {
 	// Stop is called when the process stops and its own sockets are closed, to end what serves them in other processes. It
 	// returns how many requests did not end in time. Ctx ends when time is up: then it cuts what is left. It may be nil.
 	Stop func(ctx context.Context) (outlived int)
-	// Quiet says that another process, which is in charge of this one, tells people what becomes of reloads: here that
-	// is logged for debugging.
+	// Quiet says that another process is in charge of this one: it says when to reload, so that no file is watched here, and it
+	// tells people what becomes of that, which is logged here for debugging.
 	Quiet bool
 	// Signals delivers SIGHUP, SIGINT and SIGTERM. If it is nil, those sent to the process are
 	// taken while Run runs.
@@ -144,7 +144,11 @@ func (r *Runtime) Run(ctx context.Context) error {
 		defer signal.Stop(c)
 		signals = c
 	}
-	r.watch = newWatcher(r.log)
+	if r.options.Quiet {
+		r.watch = blindWatcher(r.log)
+	} else {
+		r.watch = newWatcher(r.log)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	started := make(chan error, 1)

@@ -63,6 +63,20 @@ type watcher struct {
 // newWatcher starts to watch nothing. If the system has no watches left, that is logged, and the
 // files are compared from time to time.
 func newWatcher(log *slog.Logger) *watcher {
+	w := blindWatcher(log)
+	notify, err := fsnotify.NewWatcher()
+	if err != nil {
+		log.Warn("files can't be watched, so they are compared from time to time", slog.Duration("every", unwatched), slog.Any("err", err))
+	} else {
+		w.notify = notify
+		w.ended.Go(w.listen)
+	}
+	w.ended.Go(w.settle)
+	return w
+}
+
+// blindWatcher never sees anything.
+func blindWatcher(log *slog.Logger) *watcher {
 	w := &watcher{
 		log:     log,
 		changed: make(chan struct{}, 1),
@@ -73,14 +87,6 @@ func newWatcher(log *slog.Logger) *watcher {
 		refused: make(map[string]bool),
 	}
 	w.names.Store(&map[string]bool{})
-	notify, err := fsnotify.NewWatcher()
-	if err != nil {
-		log.Warn("files can't be watched, so they are compared from time to time", slog.Duration("every", unwatched), slog.Any("err", err))
-	} else {
-		w.notify = notify
-		w.ended.Go(w.listen)
-	}
-	w.ended.Go(w.settle)
 	return w
 }
 

@@ -69,6 +69,7 @@ func add(into *control.Status, w *control.Worker, said control.Status) {
 			continue
 		}
 		into.Generations[i].Requests += g.Requests
+		into.Generations[i].Probation = both(into.Generations[i].Probation, g.Probation)
 	}
 	for _, l := range said.Listeners {
 		w.Connections += l.Connections
@@ -85,6 +86,19 @@ func add(into *control.Status, w *control.Worker, said control.Status) {
 		r.Worker = w.Number
 		into.Requests = append(into.Requests, r)
 	}
+}
+
+// both sums what two processes say of a probation. Nil is that of one which has none.
+func both(sum, other *control.Probation) *control.Probation {
+	if sum == nil || other == nil {
+		return cmp.Or(sum, other)
+	}
+	all := *sum
+	all.Answers += other.Answers
+	all.Errors += other.Errors
+	all.AnswersBefore += other.AnswersBefore
+	all.ErrorsBefore += other.ErrorsBefore
+	return &all
 }
 
 // Report adds to what a reload did what came of it in the workers.

@@ -44,6 +44,8 @@ type order struct {
 	Address []string
 	// Refuse, Die and Hang say what a worker of that number does in Load instead; DieLater, once it serves.
 	Refuse, Die, Hang, DieLater int
+	// Probation puts the generation on it, and Broken lets it answer with errors.
+	Probation, Broken bool
 	// OnceIn is a folder, where the first worker that dies leaves a note, so that no other does.
 	OnceIn string
 	Stop   time.Duration
@@ -107,6 +109,12 @@ func loadOrder(ctx context.Context, n int, work json.RawMessage) (serve.Generati
 	})
 	g := serve.Generation{Handler: mux, Watch: []string{"/watched/" + o.Body}, StopTimeout: max(o.Stop, 0)}
 	g.Made.Built = []string{o.Body}
+	if o.Probation {
+		g.Probation = &serve.Probation{Period: time.Hour, Threshold: 5}
+	}
+	if o.Broken {
+		g.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	}
 	if n == o.DieLater && !noted(o.OnceIn) {
 		g.Current = func(uint64) { os.Exit(8) }
 	}
@@ -156,6 +164,7 @@ type house struct {
 	supervisor *Supervisor
 	signals    chan os.Signal
 	ended      chan error
+	failed     chan string // generations that failed
 
 	mu    sync.Mutex
 	order order
@@ -204,13 +213,13 @@ func (h *house) await(t *testing.T, text string, times int) {
 // launch starts a supervisor of n workers.
 func launch(t *testing.T, n int, o order) *house {
 	t.Helper()
-	h := &house{signals: make(chan os.Signal, 4), ended: make(chan error, 1), order: o, n: n, limit: patience, grown: make(chan struct{})}
+	h := &house{signals: make(chan os.Signal, 4), ended: make(chan error, 1), failed: make(chan string, 10), order: o, n: n, limit: patience, grown: make(chan struct{})}
 	log := slog.New(slog.NewTextHandler(h, nil))
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.supervisor = New(Options{Logger: log, Command: func(number int) *exec.Cmd {
+	h.supervisor = New(Options{Logger: log, Failed: func(_ uint64, reason string) { h.failed <- reason }, Command: func(number int) *exec.Cmd {
 		c := exec.Command(program)
 		c.Env = append(os.Environ(), fmt.Sprintf("%s=%d", asWorker, number))
 		c.Stderr = t.Output()
@@ -503,6 +512,40 @@ func TestCrashLoop(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.answered(t, "three", 1, 2)
+}
+
+// What fails its probation in a worker is told by it once, and the status sums up what all of them count.
+func TestProbation(t *testing.T) {
+	h := launch(t, 2, order{Body: "one", Address: []string{"127.0.0.1:0"}, Probation: true})
+	h.await(t, "generation serves", 1)
+	h.answered(t, "one", 1, 2)
+	if _, err := h.change(2, order{Body: "two", Address: []string{"127.0.0.1:0"}, Probation: true, Broken: true}); err != nil {
+		t.Fatal(err)
+	}
+	if p := h.status().Generations[0].Probation; p == nil || p.AnswersBefore < 2 {
+		t.Errorf("the probation is %+v", p)
+	}
+	asking, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-asking:
+				return
+			default:
+			}
+			if _, err := h.get("/"); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	reason := <-h.failed
+	close(asking)
+	<-done
+	if !strings.Contains(reason, "probation of generation 2: 100.0%") || len(h.failed) > 1 {
+		t.Errorf("the reason is %q, and there are %d more", reason, len(h.failed))
+	}
 }
 
 // A stop waits for the requests that workers have; a second signal doesn't.

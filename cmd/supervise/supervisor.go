@@ -116,11 +116,11 @@ func (s *Supervisor) Supervise(g *serve.Generation, w Work) {
 		return nil
 	}
 	g.Current = func(number uint64) {
-		s.commit(next)
-		next = nil
 		if current != nil {
 			current(number)
 		}
+		s.commit(next)
+		next = nil
 	}
 	g.Close = func() error {
 		if next != nil { // it was ready, and something else was against it

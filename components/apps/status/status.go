@@ -23,6 +23,9 @@
 // adds. A proxy on this machine that adds none makes every visitor look like that: behind one, put
 // auth_basic before it, or leave it out. The clients of unix sockets are strangers, too.
 //
+// Of several processes the one that answers tells what it runs, which is what all of them do. How these are, and what they are
+// doing, is told by the command stackd status.
+//
 // Nothing of it may be cached, and no other methods than GET, HEAD and OPTIONS are understood.
 package status
 

@@ -41,7 +41,8 @@
 //	    static_configs: [{targets: ["127.0.0.1:8080"]}]
 //
 // URLs for which urls: has other settings have metrics of their own, so rather set them in one
-// place. They are those of this process; several processes would each answer with a part.
+// place. They are those of this process. Several processes would each answer with a part, another one each time, so
+// with processes: this is a problem.
 package metrics
 
 import (
