@@ -21,6 +21,16 @@ var User = NewInherited[string]("user")
 // has no slash at its end, and no character that a URL would escape.
 var Prefix = NewInherited[string]("prefix")
 
+// A Fact is the [Name] of what a middleware makes known of a request in the request itself, and not by a key: for
+// the traits of those that make it known and of those that rely on it.
+type Fact string
+
+// Name returns the fact as messages call it.
+func (f Fact) Name() string { return string(f) }
+
+// Client is that the RemoteAddr and TLS of the request are the visitor's, where a proxy in front has others.
+const Client Fact = "visitor's address and scheme"
+
 // Generation returns which built stack answers the request: the number that the program logs when
 // the stack begins to serve, one more with each reload. It is 0 outside of the program. A request that a reload
 // leaves alone, since nothing that it meets has changed, keeps the number with which it began.

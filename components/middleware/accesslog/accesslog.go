@@ -71,6 +71,7 @@ var Component = registry.Middleware[Config]{
 		Processes: registry.ProcessSafe,
 		Calls:     registry.NonBlocking,
 		Needs:     []environ.Name{environ.Reached},
+		Uses:      []environ.Name{environ.Client},
 	},
 	Build: build,
 }

@@ -34,6 +34,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
 )
 
 func init() { registry.Register(Component) }
@@ -42,7 +43,7 @@ func init() { registry.Register(Component) }
 var Component = registry.Middleware[Config]{
 	Name:    "https",
 	Default: Config{Port: 443},
-	Traits:  registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking},
+	Traits:  registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking, Uses: []environ.Name{environ.Client}},
 	Build:   build,
 }
 

@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
 	"github.com/stackd/stackd/registry/expect"
 )
 
@@ -57,6 +58,14 @@ type Config struct {
 	// Allow are those whose requests are let in: addresses, networks such as 10.0.0.0/8, and the word unix for
 	// clients of a unix socket.
 	Allow []registry.Network `yaml:"allow"`
+}
+
+// Traits says that it matters who a visitor is, if some are let in.
+func (c Config) Traits(t registry.Traits) registry.Traits {
+	if len(c.Allow) > 0 {
+		t.Uses = []environ.Name{environ.Client}
+	}
+	return t
 }
 
 // Expects says that the page must be there, if one is named.

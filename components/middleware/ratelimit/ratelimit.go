@@ -88,10 +88,13 @@ type Config struct {
 	Clients int `yaml:"clients" validate:"min=1"`
 }
 
-// Traits says that sessions must be there to count by them.
+// Traits says that sessions must be there to count by them, and that visitors are told apart by their addresses.
 func (c Config) Traits(t registry.Traits) registry.Traits {
-	if c.By == bySession {
+	switch c.By {
+	case bySession:
 		t.Needs = []environ.Name{session.Key}
+	case byIP:
+		t.Uses = []environ.Name{environ.Client}
 	}
 	return t
 }

@@ -51,6 +51,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
 )
 
 func init() { registry.Register(Component) }
@@ -59,7 +60,7 @@ func init() { registry.Register(Component) }
 var Component = registry.Middleware[Config]{
 	Name:    "real_ip",
 	Default: Config{Header: "X-Forwarded-For", Scheme: "X-Forwarded-Proto"},
-	Traits:  registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking},
+	Traits:  registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking, Provides: []environ.Name{environ.Client}},
 	Build:   build,
 }
 
