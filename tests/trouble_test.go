@@ -34,7 +34,7 @@ func (s site) must(err error) {
 
 // stack returns a stack file that answers with a text, and may have more in it.
 func (s site) stack(text, more string) []byte {
-	return fmt.Appendf(nil, "servers:\n  - {use: http, listen: \"127.0.0.1:0\"}\n%sstack: [errors, {use: respond, body: %s}]\n", more, text)
+	return fmt.Appendf(nil, "servers:\n  - {use: http, listen: \"127.0.0.1:0\"}\n%sstack: [errors, {use: respond, body: %q}]\n", more, text)
 }
 
 // save puts a stack file in place.
