@@ -89,7 +89,7 @@ func (p *program) serve(ctx context.Context, file string, log *slog.Logger, leve
 		return &failed{err}
 	}
 	l := &loader{program: p, file: file, dir: dir, level: level, log: log, service: service}
-	l.runtime = serve.New(serve.Options{Load: l.load, Logger: log, Inherit: service.sockets.Inherit, Stop: l.stopWorkers})
+	l.runtime = serve.New(serve.Options{Load: l.load, Logger: log, Inherit: service.sockets.Inherit, Stop: l.stopWorkers, Reloading: l.reloading})
 	err = l.run(ctx)
 	switch {
 	case err == nil:

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stackd/stackd/cmd/control"
 	"github.com/stackd/stackd/cmd/handover"
 	"github.com/stackd/stackd/cmd/serve"
 	"github.com/stackd/stackd/cmd/systemd"
@@ -31,7 +32,9 @@ type service struct {
 	notifier    *systemd.Notifier     // nil if nobody is to be told
 
 	began   chan struct{} // closed when the first generation serves
+	speaks  atomic.Bool   // it is for this process to tell the service manager how it is
 	longest atomic.Int64  // how long a new process may take to serve
+	refused atomic.Int64  // reloads
 
 	mu      sync.Mutex
 	notes   notes
@@ -132,6 +135,7 @@ func (s *service) end() {
 		s.log.Warn("removing a file for scripts", slog.Any("err", err))
 	}
 	s.sockets.Close()
+	s.tell(s.notifier.Close())
 }
 
 // attend takes over, and then does what the signals ask that are not the runtime's, until ctx ends.
@@ -148,13 +152,77 @@ func (l *loader) attend(ctx context.Context, signals <-chan os.Signal) {
 		}
 		return
 	}
+	l.service.speaks.Store(true)
+	l.service.tell(l.service.notifier.Ready(l.summary()))
+	stopping := l.runtime.Stopping()
 	for {
 		select {
 		case <-signals:
 			_, _ = l.upgrade(ctx, "SIGUSR2") // it has logged the error
+		case <-stopping:
+			l.service.tell(l.service.notifier.Stopping("stopping, when the requests under way have ended"))
+			stopping = nil
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// guard tells the watchdog that the runtime is alive, twice as often as it wants to know, and only if it is.
+func (l *loader) guard(ctx context.Context) {
+	period := l.service.notifier.Watchdog() / 2
+	ticks := time.NewTicker(period)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return
+		}
+		if !l.service.speaks.Load() {
+			continue
+		}
+		limit, cancel := context.WithTimeout(ctx, period)
+		err := l.runtime.Alive(limit)
+		cancel()
+		if err == nil {
+			l.service.tell(l.service.notifier.Alive())
+		} else if ctx.Err() == nil {
+			l.log.Error("the watchdog is not told that this process is alive", slog.Any("err", err))
+		}
+	}
+}
+
+// reloading tells the service manager of a reload.
+func (l *loader) reloading() (ended func(control.Reload, error)) {
+	if !l.service.speaks.Load() {
+		return func(control.Reload, error) {}
+	}
+	l.service.tell(l.service.notifier.Reloading())
+	return func(_ control.Reload, err error) {
+		if err != nil {
+			l.service.refused.Add(1)
+		}
+		l.service.tell(l.service.notifier.Ready(l.summary()))
+	}
+}
+
+// summary tells people in a line how the process is.
+func (l *loader) summary() string {
+	text := "nothing serves"
+	if all := l.runtime.Status().Generations; len(all) > 0 {
+		text = fmt.Sprintf("generation %d serves %s", all[0].Number, l.file)
+	}
+	if n := l.service.refused.Load(); n > 0 {
+		text += "; " + count(int(n), "reload") + " refused"
+	}
+	return text
+}
+
+// tell notes that something could not be told.
+func (s *service) tell(err error) {
+	if err != nil {
+		s.log.Warn("the service manager could not be told", slog.Any("err", err))
 	}
 }
 
@@ -166,6 +234,9 @@ func (l *loader) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	beside.Go(func() { l.attend(ctx, upgrades) })
+	if l.service.notifier.Watchdog() > 0 {
+		beside.Go(func() { l.guard(ctx) })
+	}
 	err := l.runtime.Run(ctx)
 	cancel()
 	beside.Wait()

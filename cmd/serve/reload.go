@@ -27,6 +27,7 @@ func (r *Runtime) reloadAll(ctx context.Context, started chan<- error) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-r.reloadPulse:
 		case <-r.hangups:
 			_, _ = r.reload(ctx, Order{Trigger: "SIGHUP"}) // it has logged the error
 		case <-r.watch.changed:
@@ -56,6 +57,12 @@ func (r *Runtime) reloadAll(ctx context.Context, started chan<- error) {
 // changed, and what was new is closed.
 func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, err error) {
 	begin := time.Now()
+	r.busy.Store(true)
+	defer r.busy.Store(false)
+	if r.options.Reloading != nil {
+		ended := r.options.Reloading()
+		defer func() { ended(report, err) }()
+	}
 	old := r.root.current.Load()
 	at := newStages(ctx, r.log, o.Trigger)
 	defer at.close()

@@ -35,6 +35,9 @@ type Options struct {
 	// Quiet says that another process is in charge of this one: it says when to reload, so that no file is watched here, and it
 	// tells people what becomes of that, which is logged here for debugging.
 	Quiet bool
+	// Reloading is called when a load begins, the first one, too. What it returns is called when that is over, with what came
+	// of it. It may be nil.
+	Reloading func() (ended func(control.Reload, error))
 	// Signals delivers SIGHUP, SIGINT and SIGTERM. If it is nil, those sent to the process are
 	// taken while Run runs.
 	Signals <-chan os.Signal
@@ -76,6 +79,9 @@ type Runtime struct {
 	// Only the goroutine that reloads uses these, and stop after that has ended.
 	number uint64
 
+	pulse, reloadPulse chan struct{} // from Alive
+	busy               atomic.Bool   // a reload or an upgrade is under way
+
 	upgrading atomic.Bool   // an Upgrade is under way
 	replaced  atomic.Bool   // another process has taken over
 	quiet     chan struct{} // closed when the stop has begun, and nothing is accepted any more if another process has taken over
@@ -108,16 +114,19 @@ func New(o Options) *Runtime {
 		requests: make(chan request),
 		upgrades: make(chan upgrade),
 		quiet:    make(chan struct{}),
-		stops:    make(chan struct{}, 1),
-		stopping: make(chan struct{}),
-		drained:  make(chan struct{}),
-		started:  time.Now(),
-		hangups:  make(chan struct{}, 1),
-		verdicts: make(chan struct{}, 1),
-		deaths:   make(chan error, 1),
-		done:     make(chan struct{}),
-		loading:  make(chan struct{}, 1),
-		sockets:  make(map[string]*socket),
+		pulse:    make(chan struct{}),
+
+		reloadPulse: make(chan struct{}),
+		stops:       make(chan struct{}, 1),
+		stopping:    make(chan struct{}),
+		drained:     make(chan struct{}),
+		started:     time.Now(),
+		hangups:     make(chan struct{}, 1),
+		verdicts:    make(chan struct{}, 1),
+		deaths:      make(chan error, 1),
+		done:        make(chan struct{}),
+		loading:     make(chan struct{}, 1),
+		sockets:     make(map[string]*socket),
 	}
 	r.kept.init()
 	r.kept.zombies = &r.zombies
@@ -169,6 +178,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 	}()
 	for running := true; running; {
 		select {
+		case <-r.pulse:
 		case s := <-signals:
 			if s != syscall.SIGHUP {
 				r.log.Warn("cutting what is left", slog.String("signal", s.String()))
@@ -186,6 +196,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 func (r *Runtime) untilStop(ctx context.Context, signals <-chan os.Signal, started <-chan error) error {
 	for {
 		select {
+		case <-r.pulse:
 		case err := <-started:
 			if err != nil {
 				return err

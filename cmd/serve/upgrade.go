@@ -79,6 +79,8 @@ func (r *Runtime) whyStopping() error {
 
 // replace carries out an upgrade. The goroutine that reloads calls it.
 func (r *Runtime) replace(ctx context.Context, u upgrade) error {
+	r.busy.Store(true)
+	defer r.busy.Store(false)
 	sockets, err := r.hand()
 	if err == nil {
 		err = u.give(ctx, sockets)

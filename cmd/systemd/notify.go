@@ -87,8 +87,8 @@ func (n *Notifier) Stopping(status string) error { return n.tell("STOPPING=1", "
 // Alive is what the watchdog waits for.
 func (n *Notifier) Alive() error { return n.tell("WATCHDOG=1") }
 
-// HandOver says that another process is the service from now on, and closes the notifier: the manager
-// would not listen any more.
+// HandOver says that another process is the service from now on. After it nothing is told any more: the manager
+// would not listen to this one.
 func (n *Notifier) HandOver(pid int) error {
 	if err := n.tell("MAINPID=" + strconv.Itoa(pid)); err != nil {
 		return err
@@ -96,7 +96,7 @@ func (n *Notifier) HandOver(pid int) error {
 	return n.Close()
 }
 
-// Close ends it; nothing can be told any more.
+// Close ends it; nothing is told any more.
 func (n *Notifier) Close() error {
 	if n == nil {
 		return nil
@@ -119,7 +119,7 @@ func (n *Notifier) tell(lines ...string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.conn == nil {
-		return errGone
+		return nil
 	}
 	for i, line := range lines {
 		lines[i] = strings.ReplaceAll(line, "\n", " ")

@@ -78,6 +78,3 @@ func unset(names ...string) {
 		_ = os.Unsetenv(name) // it fails for no such name
 	}
 }
-
-// errGone is why nothing is told any more.
-var errGone = errors.New("the notifier is closed")

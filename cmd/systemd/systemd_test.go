@@ -181,11 +181,16 @@ func TestNotify(t *testing.T) {
 			if got := told(t, m); got != "MAINPID=123" {
 				t.Errorf("told %q", got)
 			}
-			if err := n.Ready("again"); err == nil {
-				t.Error("what is the service no longer speaks for it")
+			for _, err := range []error{n.Ready("again"), n.Stopping("bye"), n.Close()} {
+				if err != nil {
+					t.Error(err)
+				}
 			}
-			if err := n.Close(); err != nil {
-				t.Error(err)
+			if err := m.SetReadDeadline(time.Unix(1, 0)); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := m.Read(make([]byte, 100)); err == nil {
+				t.Errorf("what is the service no longer speaks for it, %d bytes", n)
 			}
 		})
 	}
