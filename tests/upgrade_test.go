@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -64,12 +65,18 @@ func copyFile(t testing.TB, from, to string) {
 // found starts the first of a lineage.
 func found(t testing.TB, file string) *lineage {
 	t.Helper()
-	l := &lineage{program: filepath.Join(t.TempDir(), "stackd")}
-	copyFile(t, built(t), l.program)
-	l.server = startProgram(t, l.program, file)
+	program := filepath.Join(t.TempDir(), "stackd")
+	copyFile(t, built(t), program)
+	return foundBy(t, exec.Command(program, "run", "--log-level", "debug", filepath.Base(file)), program, file)
+}
+
+// foundBy is found for a command line of one's own.
+func foundBy(t testing.TB, cmd *exec.Cmd, program, file string) *lineage {
+	t.Helper()
+	l := &lineage{program: program, server: startCommand(t, cmd, file)}
 	l.pid = l.cmd.Process.Pid
 	t.Cleanup(func() { // before the first one's end is looked at, which must have ended by then
-		if err := syscall.Kill(l.pid, syscall.SIGTERM); err != nil {
+		if err := syscall.Kill(l.pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
 			t.Errorf("process %d: %v", l.pid, err)
 		}
 		l.gone(l.pid)
