@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httputil"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -230,6 +231,9 @@ func (x *exchange) await(now time.Time) {
 
 // receive reads the answer's header, and hands on the 1xx ones before it.
 func (x *exchange) receive() error {
+	// It can't be there yet. Whatever else is to be done first may take as long as the upstream does, which saves
+	// a read in vain and a wait for the poller.
+	runtime.Gosched()
 	if _, err := x.br.Peek(1); err != nil {
 		if timeout(err) {
 			return failure.WithStatus(fmt.Errorf("no answer began within %v: %w", x.cfg.HeaderTimeout, err), http.StatusGatewayTimeout)
