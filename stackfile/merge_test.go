@@ -41,9 +41,9 @@ type mixStoreConfig struct {
 	B int    `yaml:"b"`
 }
 
-func mixRegistry(t testing.TB) *registry.Registry {
+func mixRegistry(t testing.TB, more ...registry.Declaration) *registry.Registry {
 	t.Helper()
-	var all []registry.Declaration
+	all := more
 	for n, name := range []string{"one", "two"} {
 		cfg := mixConfig{Text: "text" + name, List: []string{"list" + name}, Map: map[string]string{"k": "map" + name}, Nested: mixInner{A: "nested" + name, B: n}, Ref: registry.Use[session.Store](name)}
 		all = append(
@@ -71,6 +71,8 @@ type mixSlot struct {
 	name, use string
 	off       bool
 	settings  mix
+	// silent leaves off to the file that is extended.
+	silent bool
 }
 
 // mixOverride is one of the generated overrides. Slots are trees or "on" or "off".
@@ -189,7 +191,7 @@ func (m *mixer) vars() mix {
 
 func (m *mixer) stack(patterns []string) mixStack {
 	s := mixStack{vars: m.vars()}
-	s.slots = []mixSlot{{"a", "mwone", m.n(4) == 0, m.settings()}, {"b", "mwtwo", m.n(4) == 0, m.settings()}, {"app", "appone", false, m.settings()}}
+	s.slots = []mixSlot{{name: "a", use: "mwone", off: m.n(4) == 0, settings: m.settings()}, {name: "b", use: "mwtwo", off: m.n(4) == 0, settings: m.settings()}, {name: "app", use: "appone", settings: m.settings()}}
 	taken := map[string]bool{}
 	for range m.n(6) + 1 {
 		o := mixOverride{pattern: patterns[(m.n(256)<<8|m.n(256))%len(patterns)], slots: map[string]any{}}
@@ -245,20 +247,36 @@ func writeMix(b *strings.Builder, indent string, v any) {
 	}
 }
 
-func (s mixStack) String() string {
+func (s mixStack) String() string { return "servers: [http]\n" + s.body() }
+
+// body is the file, without servers.
+func (s mixStack) body() string {
 	var b strings.Builder
-	b.WriteString("servers: [http]\nvars:")
+	b.WriteString("vars:")
 	writeMix(&b, "", s.vars)
-	b.WriteString("stack:\n")
+	if len(s.slots) > 0 {
+		b.WriteString("stack:\n")
+	}
 	for _, slot := range s.slots {
-		fmt.Fprintf(&b, "  - use: %s\n    as: %s\n    off: %t\n", slot.use, slot.name, slot.off)
+		fmt.Fprintf(&b, "  - use: %s\n    as: %s\n", slot.use, slot.name)
+		if !slot.silent {
+			fmt.Fprintf(&b, "    off: %t\n", slot.off)
+		}
 		for _, key := range slices.Sorted(maps.Keys(slot.settings)) {
 			b.WriteString("    " + key + ":")
 			writeMix(&b, "    ", slot.settings[key])
 		}
 	}
+	if len(s.overrides) > 0 {
+		b.WriteString(writeOverrides(s.overrides))
+	}
+	return b.String()
+}
+
+func writeOverrides(overrides []mixOverride) string {
+	var b strings.Builder
 	b.WriteString("urls:\n")
-	for _, o := range s.overrides {
+	for _, o := range overrides {
 		fmt.Fprintf(&b, "  %q:\n", o.pattern)
 		if o.vars != nil {
 			b.WriteString("    vars:")
@@ -618,44 +636,50 @@ func FuzzMerge(f *testing.F) {
 	reg, w, patterns := mixRegistry(f), newWorld(), mixPatterns()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		stack := (&mixer{data: data}).stack(patterns)
-		m := newModel(stack, w)
-		requests := m.requests()
-		effective := make([][]string, len(requests))
-		var conflict string
-		for n, r := range requests {
-			effective[n] = visible(m.outcome(r, &conflict))
-		}
 		plan, err := loadMix(t, reg, stack.String())
-		if err != nil {
-			ps, ok := errors.AsType[Problems](err)
-			if !ok {
-				t.Fatal(err)
-			}
-			for _, p := range ps {
-				if !strings.Contains(p.Text, "must say which") {
-					t.Fatalf("%s\n%v", stack, p)
-				}
-			}
-			for _, base := range []any{nil, "one", "two"} {
-				other := newModel(stack.with(base), w)
-				for _, r := range requests {
-					other.outcome(r, &conflict)
-				}
-			}
-			if conflict == "" {
-				t.Fatalf("%s\nno order makes a difference, but\n%v", stack, err)
-			}
-			return
-		}
-		if conflict != "" {
-			t.Fatalf("%s\nthe order makes a difference, and no problem says so: %s", stack, conflict)
-		}
-		for n, r := range requests {
-			if diff := cmp.Diff(effective[n], explained(plan.Explain(r.method, r.host, r.path))); diff != "" {
-				t.Fatalf("%s\n%s %s%s: -model +loader\n%s", stack, r.method, r.host, r.path, diff)
-			}
-		}
+		holdMix(t, w, stack, stack.String(), plan, err)
 	})
+}
+
+// holdMix holds what a load came to against the model of a stack, which stands in a text.
+func holdMix(t *testing.T, w *world, stack mixStack, text string, plan *Plan, err error) {
+	t.Helper()
+	m := newModel(stack, w)
+	requests := m.requests()
+	effective := make([][]string, len(requests))
+	var conflict string
+	for n, r := range requests {
+		effective[n] = visible(m.outcome(r, &conflict))
+	}
+	if err != nil {
+		ps, ok := errors.AsType[Problems](err)
+		if !ok {
+			t.Fatal(err)
+		}
+		for _, p := range ps {
+			if !strings.Contains(p.Text, "must say which") {
+				t.Fatalf("%s\n%v", text, p)
+			}
+		}
+		for _, base := range []any{nil, "one", "two"} {
+			other := newModel(stack.with(base), w)
+			for _, r := range requests {
+				other.outcome(r, &conflict)
+			}
+		}
+		if conflict == "" {
+			t.Fatalf("%s\nno order makes a difference, but\n%v", text, err)
+		}
+		return
+	}
+	if conflict != "" {
+		t.Fatalf("%s\nthe order makes a difference, and no problem says so: %s", text, conflict)
+	}
+	for n, r := range requests {
+		if diff := cmp.Diff(effective[n], explained(plan.Explain(r.method, r.host, r.path))); diff != "" {
+			t.Fatalf("%s\n%s %s%s: -model +loader\n%s", text, r.method, r.host, r.path, diff)
+		}
+	}
 }
 
 // TestProvenance takes away, one after another, the lines that settings are said to come from.
