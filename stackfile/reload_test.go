@@ -1,6 +1,7 @@
 package stackfile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -105,10 +106,13 @@ func livesRegistry(t *testing.T, l *lives) *registry.Registry {
 		}},
 		registry.App[notedConfig]{Name: "answer", Traits: safe, Build: func(env *registry.Env, c notedConfig) (http.Handler, error) {
 			i := l.open(env, "answer "+c.Name, nil)
-			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				i.using.Add(1)
 				defer i.using.Add(-1)
 				_, _ = fmt.Fprint(w, c.Name)
+				if r.Header.Get("Stream") != "" {
+					<-r.Context().Done()
+				}
 			}), prepare(env, c)
 		}},
 	)
@@ -124,15 +128,58 @@ type generation struct {
 	requests sync.WaitGroup
 }
 
+// underway is a request that uses a stack, or what it holds of one.
+type underway struct {
+	path    string
+	in      *generation // nil for one that is kept
+	release func()
+	end     context.CancelFunc
+}
+
+// pass lets the requests of a generation stay or be kept, as the next one has it, and ends those that are to close.
+func pass(all map[*underway]bool, was, next *generation) (stayed, kept, closed int) {
+	s := next.stack.Succeed(was.stack)
+	for u := range all {
+		if u.in != was {
+			continue
+		}
+		f := s.Fate(http.MethodGet, "example.com", u.path)
+		switch {
+		case f.Stays:
+			stayed++
+			next.requests.Add(1)
+			u.in = next
+		case f.OnReload == OnReloadKeep:
+			kept++
+			u.in = nil
+		default:
+			if f.OnReload == OnReloadClose {
+				closed++
+				u.end()
+			}
+			continue
+		}
+		was.requests.Done()
+		switch {
+		case u.release == nil:
+			u.release = f.Release
+		case f.Release != nil:
+			f.Release()
+		}
+	}
+	return stayed, kept, closed
+}
+
 // TestReloads edits a stack file at random 200 times, and what it depends on, while requests
-// run. Some builds fail. The stack before is closed by a goroutine of its own after its last
-// request, often while the next ones are built.
+// run, short ones and such as outlast some reloads. Some builds fail. The stack before is closed by a goroutine of its own
+// after its last request, often while the next ones are built; requests that stay or are kept use its instances still.
 func TestReloads(t *testing.T) {
 	l := &lives{t: t}
 	reg := livesRegistry(t, l)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "stack.yaml")
-	random := rand.New(rand.NewPCG(11, 12))
+	random := rand.New(rand.NewPCG(11, 12)) // for the files, which are the same in each run
+	chance := rand.New(rand.NewPCG(13, 14))
 	log := slog.New(slog.DiscardHandler)
 
 	var (
@@ -142,19 +189,37 @@ func TestReloads(t *testing.T) {
 		clients sync.WaitGroup
 		closers sync.WaitGroup
 		served  atomic.Int64
+		all     = make(map[*underway]bool)
+		streams sync.WaitGroup
 	)
-	ask := func(path string) {
+	begin := func(path string) (*underway, *Stack, context.Context) {
+		ctx, end := context.WithCancel(t.Context())
 		mu.Lock()
-		g := current
-		g.requests.Add(1)
-		mu.Unlock()
-		defer g.requests.Done()
-		w := httptest.NewRecorder()
-		g.stack.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+		defer mu.Unlock()
+		u := &underway{path: path, in: current, end: end}
+		u.in.requests.Add(1)
+		all[u] = true
+		return u, current.stack, ctx
+	}
+	ask := func(u *underway, stack *Stack, ctx context.Context, stream string) {
+		w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, u.path, nil)
+		r.Header.Set("Stream", stream)
+		stack.ServeHTTP(w, r)
 		if w.Code != http.StatusOK {
-			t.Errorf("%s: the status is %d", path, w.Code)
+			t.Errorf("%s: the status is %d", u.path, w.Code)
 		}
 		served.Add(1)
+		u.end()
+		mu.Lock()
+		delete(all, u)
+		in, release := u.in, u.release
+		mu.Unlock()
+		if release != nil {
+			release()
+		}
+		if in != nil {
+			in.requests.Done()
+		}
 	}
 	retire := func(g *generation) {
 		closers.Go(func() {
@@ -162,27 +227,43 @@ func TestReloads(t *testing.T) {
 			g.stack.Close()
 		})
 	}
-	text := func() string {
-		var b strings.Builder
-		name := func() string { return fmt.Sprint("n", random.IntN(3)) }
-		fmt.Fprintf(&b, "servers: [{use: server, name: %s}]\nstack:\n", name())
-		for n := range 3 {
-			fmt.Fprintf(&b, "  - {use: wrap, as: w%d, name: %s, store: {name: %s}", n, name(), name())
-			if random.IntN(3) == 0 {
-				fmt.Fprintf(&b, ", file: dep%d", random.IntN(2))
-			}
-			b.WriteString("}\n")
+	// parts of the file, of which some are thrown anew each time.
+	name := func() string { return fmt.Sprint("n", random.IntN(3)) }
+	wrapped := func(n int) func() string {
+		return func() string {
+			file := []string{"", "", fmt.Sprint(", file: dep", random.IntN(2))}[random.IntN(3)]
+			return fmt.Sprintf("  - {use: wrap, as: w%d, name: %s, store: {name: %s}%s}\n", n, name(), name(), file)
 		}
-		fmt.Fprintf(&b, "  - {use: answer, name: %s, fail: %t}\nurls:\n", name(), random.IntN(5) == 0)
-		for _, path := range []string{"/a/", "/a/b/", "/c"} {
-			fmt.Fprintf(&b, "  %s: {w%d: {name: %s}, w%d: %s}\n", path, random.IntN(2), name(), 2, []string{"on", "off"}[random.IntN(2)])
-		}
-		return b.String()
 	}
-	built, failed, carried := 0, 0, 0
+	override := func(path string) func() string {
+		return func() string {
+			return fmt.Sprintf("  %s: {w%d: {name: %s}, w2: %s}\n", path, random.IntN(2), name(), []string{"on", "off"}[random.IntN(2)])
+		}
+	}
+	throws := []func() string{
+		func() string { return fmt.Sprintf("servers: [{use: server, name: %s}]\n", name()) },
+		func() string { return fmt.Sprintf("on_reload: %s\nstack:\n", OnReloads()[random.IntN(3)]) },
+		wrapped(0), wrapped(1), wrapped(2),
+		func() string {
+			return fmt.Sprintf("  - {use: answer, name: %s, fail: %t}\nurls:\n", name(), random.IntN(5) == 0)
+		},
+		override("/a/"), override("/a/b/"), override("/c"),
+	}
+	parts := make([]string, len(throws))
+	for i, throw := range throws {
+		parts[i] = throw()
+	}
+	text := func() string {
+		for range 1 + random.IntN(3) {
+			i := random.IntN(len(parts))
+			parts[i] = throws[i]()
+		}
+		return strings.Join(parts, "")
+	}
+	built, failed, carried, stayed, kept, closed := 0, 0, 0, 0, 0, 0
 	for range 200 {
 		write(t, file, text())
-		if random.IntN(3) == 0 {
+		if random.IntN(10) == 0 {
 			write(t, filepath.Join(dir, fmt.Sprint("dep", random.IntN(2))), fmt.Sprint(random.IntN(3)))
 		}
 		plan, _, err := Load(t.Context(), reg, file, Options{})
@@ -206,9 +287,26 @@ func TestReloads(t *testing.T) {
 		mu.Lock()
 		was := current
 		current = &generation{stack: next}
+		var ends []*underway
+		if was != nil {
+			s, k, c := pass(all, was, current)
+			stayed, kept, closed = stayed+s, kept+k, closed+c
+			for u := range all {
+				if chance.IntN(4) == 0 {
+					ends = append(ends, u)
+				}
+			}
+		}
 		mu.Unlock()
+		for range 3 {
+			u, stack, ctx := begin([]string{"/", "/a/x", "/a/b/x", "/c"}[chance.IntN(4)])
+			streams.Go(func() { ask(u, stack, ctx, "yes") })
+		}
 		if was != nil {
 			retire(was)
+			for _, u := range ends {
+				u.end()
+			}
 			continue
 		}
 		for n := range 4 {
@@ -218,12 +316,19 @@ func TestReloads(t *testing.T) {
 					case <-stop:
 						return
 					default:
-						ask([]string{"/", "/a/x", "/a/b/x", "/c"}[n])
+						u, stack, ctx := begin([]string{"/", "/a/x", "/a/b/x", "/c"}[n])
+						ask(u, stack, ctx, "")
 					}
 				}
 			})
 		}
 	}
+	mu.Lock()
+	for u := range all {
+		u.end()
+	}
+	mu.Unlock()
+	streams.Wait()
 	// What is open is what the last stack holds: nothing of the failed ones, nor of those before.
 	closers.Wait()
 	_, held := carriedOf(current.stack)
@@ -234,12 +339,13 @@ func TestReloads(t *testing.T) {
 	clients.Wait()
 	retire(current)
 	closers.Wait()
-	all, open := l.count()
+	made, open := l.count()
 	if open != 0 {
-		t.Errorf("%d of %d instances were never closed", open, all)
+		t.Errorf("%d of %d instances were never closed", open, made)
 	}
-	t.Logf("%d stacks built, %d failed; %d instances made and %d carried over; %d requests", built, failed, all, carried, served.Load())
-	if built < 50 || failed < 10 || carried < 100 || served.Load() < 100 {
+	t.Logf("%d stacks built, %d failed; %d instances made and %d carried over; %d requests; of those under way %d stayed, %d were kept and %d closed",
+		built, failed, made, carried, served.Load(), stayed, kept, closed)
+	if built < 50 || failed < 10 || carried < 100 || served.Load() < 100 || stayed < 10 || kept < 10 || closed < 10 {
 		t.Error("the test must see more")
 	}
 }
