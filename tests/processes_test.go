@@ -31,7 +31,7 @@ type backend struct {
 
 func newBackend(t *testing.T) *backend {
 	t.Helper()
-	b := &backend{held: make(chan struct{}, 100), free: make(chan struct{})}
+	b := &backend{held: make(chan struct{}, 10_000), free: make(chan struct{})}
 	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/hold" {
 			b.held <- struct{}{}
@@ -284,16 +284,19 @@ func TestProcessesKillWorker(t *testing.T) {
 // The request in the worker that isn't killed goes on, and so does that of one that was told to end.
 func TestProcessesOtherRequestsLive(t *testing.T) {
 	s, b := several(t, "2")
-	const requests = 8
-	results := make(chan error, requests)
-	for range requests {
+	results := make(chan error, cap(b.held))
+	requests := 0
+	s.awaitStatus("a request in each", func(control.Status) bool {
 		go func() {
 			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 			results <- ask(client, s.url+"/hold")
 		}()
 		<-b.held
-	}
-	st := s.awaitStatus("all requests", func(st control.Status) bool { return st.Generations[0].Requests == requests })
+		requests++
+		workers := s.status().Workers
+		return workers[0].Requests > 0 && workers[1].Requests > 0
+	})
+	st := s.status()
 	inside := st.Workers[0].Requests
 	if err := syscall.Kill(st.Workers[1].PID, syscall.SIGTERM); err != nil {
 		t.Fatal(err)

@@ -316,6 +316,10 @@ func (r *Runtime) routine() slog.Level {
 	return slog.LevelInfo
 }
 
+// Cut lets a stop take no more time, as a second signal does: what is under way is cut. A stop that begins later has
+// none, either.
+func (r *Runtime) Cut() { r.forceNow() }
+
 // set replaces what the current generation has.
 func (r *Runtime) set(servers []*server, sockets map[string]*socket) {
 	r.mu.Lock()

@@ -201,11 +201,8 @@ func (w *worker) handle(m message) {
 			}
 			w.reply(m.ID, stopped, nil)
 		})
-	case kindCut:
-		select {
-		case w.signals <- syscall.SIGTERM:
-		default: // there are enough
-		}
+	case kindCut: // it may come before the stop has begun
+		w.runtime.Cut()
 	}
 }
 
