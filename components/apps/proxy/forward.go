@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/stackd/stackd/registry/environ"
 	"github.com/stackd/stackd/registry/failure"
 )
 
@@ -108,6 +109,12 @@ func (p *proxy) describe(q *question) {
 	field("X-Forwarded-For", through, client)
 	field("X-Forwarded-Host", said("X-Forwarded-Host"), r.Host)
 	field("X-Forwarded-Proto", said("X-Forwarded-Proto"), scheme)
+	if prefix := environ.Prefix.Get(r); prefix != "" {
+		// What a proxy in front has taken off stood before what a mount here has.
+		field("X-Forwarded-Prefix", nil, strings.TrimSuffix(strings.Join(said("X-Forwarded-Prefix"), ""), "/")+prefix)
+	} else {
+		field("X-Forwarded-Prefix", said("X-Forwarded-Prefix"), "")
+	}
 	forwarded := said("Forwarded")
 	if p.cfg.Forwarded {
 		all := append(slices.Clip(forwarded), element(clientAddress(r.RemoteAddr), r.Host, scheme))

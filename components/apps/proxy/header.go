@@ -120,7 +120,7 @@ func (q *question) passes(name string) bool {
 		return false
 	case "Expect": // answered by the server when the body is first read
 		return false
-	case "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto": // written by describe
+	case "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix": // written by describe
 		return false
 	case "X-Real-Ip":
 		return q.trusted

@@ -39,6 +39,9 @@
 // in X-Real-IP is dropped, unless trust lists the address that the request comes from: then what it says stays, and
 // its address is added to X-Forwarded-For.
 //
+// In a stack that is mounted below a prefix the upstream is asked for the path without it, and told the prefix in
+// X-Forwarded-Prefix: behind what a trusted client says there that it has taken off itself.
+//
 // Fields that are for one connection only (RFC 9110, 7.6.1) aren't handed on.
 package proxy
 

@@ -25,6 +25,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
 )
 
 // TestHandedOn proves what the upstream gets, and what comes back.
@@ -160,6 +161,39 @@ func TestForwarded(t *testing.T) {
 				t.Errorf("the upstream was told (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestPrefix asks in a stack that is mounted below a prefix, and in one that isn't.
+func TestPrefix(t *testing.T) {
+	upstream := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Header["X-Forwarded-Prefix"])
+	})
+	cfg := to(upstream)
+	cfg.Trust = []registry.Network{"192.0.2.1"}
+	h := open(t, cfg)
+	for _, tt := range []struct{ prefix, said, remote, want string }{
+		{"", "", "192.0.2.2:1", "[]"},
+		{"", "/evil", "192.0.2.2:1", "[]"},
+		{"", "/front", "192.0.2.1:1", "[/front]"},
+		{"/shop/blog", "", "192.0.2.1:1", "[/shop/blog]"},
+		{"/blog", "/evil", "192.0.2.2:1", "[/blog]"},
+		{"/blog", "/front", "192.0.2.1:1", "[/front/blog]"},
+		{"/blog", "/front/", "192.0.2.1:1", "[/front/blog]"},
+		{"/blog", "/", "192.0.2.1:1", "[/blog]"},
+	} {
+		var base environ.Base
+		environ.Prefix.Preset(&base, tt.prefix)
+		r := base.Open(httptest.NewRequestWithContext(t.Context(), "GET", "http://example.org/", nil))
+		r.RemoteAddr = tt.remote
+		if tt.said != "" {
+			r.Header.Set("X-Forwarded-Prefix", tt.said)
+		}
+		w := httptest.NewRecorder()
+		catcher{h}.ServeHTTP(w, r)
+		if got := w.Body.String(); got != tt.want {
+			t.Errorf("below %q, with %q said by %s, the upstream is told %s; want %s", tt.prefix, tt.said, tt.remote, got, tt.want)
+		}
 	}
 }
 
