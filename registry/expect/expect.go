@@ -22,7 +22,10 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/url"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -141,6 +144,61 @@ func Answers(setting, network, address string) Expectation {
 			return fmt.Errorf("%s does not answer: %w", address, bare(err))
 		}
 		return c.Close()
+	}}
+}
+
+// Origin expects that somebody accepts connections where a URL of http or https leads to.
+func Origin(setting, origin string) Expectation {
+	return Expectation{Setting: setting, Look: func(ctx context.Context) error {
+		u, err := url.Parse(origin)
+		if err != nil || u.Hostname() == "" {
+			return nil // it was found fault with by those who know what it must be
+		}
+		port := u.Port()
+		if port == "" {
+			port = u.Scheme // the name of a service, too
+		}
+		return Answers(setting, "tcp", net.JoinHostPort(u.Hostname(), port)).Look(ctx)
+	}}
+}
+
+// Program expects a program: an absolute path, or a name that is found on the PATH. An empty name is none.
+func Program(setting, name string) Expectation {
+	return Expectation{Setting: setting, Look: func(context.Context) error {
+		if name == "" {
+			return nil
+		}
+		if _, err := exec.LookPath(name); err != nil {
+			if known, ok := errors.AsType[*exec.Error](err); ok {
+				err = known.Err // which doesn't say the name again
+			}
+			return fmt.Errorf("%s can't be run: %w; it must be a program", name, bare(err))
+		}
+		return nil
+	}}
+}
+
+// Writable expects a file that can be written, or a folder where it can be made, with the folders on the way.
+func Writable(setting, path string) Expectation {
+	return Expectation{Setting: setting, Look: func(context.Context) error {
+		for at := path; ; at = filepath.Dir(at) {
+			info, err := os.Stat(at)
+			switch {
+			case (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && at != filepath.Dir(at):
+				continue
+			case err != nil:
+				return fmt.Errorf("%s can't be looked at: %w", at, bare(err))
+			case at == path && info.IsDir():
+				return fmt.Errorf("%s is a folder; it must be a file", at)
+			case at != path && !info.IsDir():
+				return fmt.Errorf("%s is a file, so that %s can't be made; it must be a folder", at, path)
+			}
+			const write = 2 // W_OK of access(2)
+			if err := syscall.Access(at, write); err != nil {
+				return fmt.Errorf("%s can't be written: %w", at, err)
+			}
+			return nil
+		}
 	}}
 }
 

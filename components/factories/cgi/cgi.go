@@ -81,6 +81,7 @@ import (
 	"time"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/expect"
 	"github.com/stackd/stackd/registry/resource"
 )
 
@@ -129,6 +130,14 @@ type Config struct {
 	MaxSpool registry.Size `yaml:"max_spool" validate:"min=0"`
 	// MaxHeader is the longest header that a script may answer with.
 	MaxHeader registry.Size `yaml:"max_header" validate:"min=1"`
+}
+
+// Expects says that the program must be there, if one is named.
+func (c Config) Expects() []expect.Expectation {
+	if len(c.Command) == 0 {
+		return nil
+	}
+	return []expect.Expectation{expect.Program("command", c.Command[0])}
 }
 
 // Validate says which names can't be those of environment variables.

@@ -58,6 +58,7 @@ import (
 
 	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/environ"
+	"github.com/stackd/stackd/registry/expect"
 )
 
 func init() { registry.Register(Component) }
@@ -96,6 +97,11 @@ type Config struct {
 	Trust bool `yaml:"trust"`
 	// Queue is how many spans may wait to be sent.
 	Queue int `yaml:"queue" validate:"min=1,max=100000"`
+}
+
+// Expects says that the collector must answer.
+func (c Config) Expects() []expect.Expectation {
+	return []expect.Expectation{expect.Origin("endpoint", c.Endpoint)}
 }
 
 // Validate checks the URL and the headers.

@@ -58,6 +58,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/expect"
 	"github.com/stackd/stackd/registry/failure"
 )
 
@@ -97,6 +98,17 @@ type Config struct {
 	Queue int `yaml:"queue" validate:"min=1,max=10000"`
 	// Stack is how many places of the stack are sent, the innermost first; 0 for none.
 	Stack int `yaml:"stack" validate:"min=0,max=64"`
+}
+
+// Expects says that the service must answer. Which one it is may be secret.
+func (c Config) Expects() []expect.Expectation {
+	origin := expect.Origin("url", c.URL.Reveal())
+	return []expect.Expectation{{Setting: origin.Setting, Look: func(ctx context.Context) error {
+		if err := origin.Look(ctx); err != nil {
+			return errors.New("the server that it names does not answer")
+		}
+		return nil
+	}}}
 }
 
 // Validate checks the URL, the secret and the headers.

@@ -41,6 +41,7 @@ import (
 	driver "modernc.org/sqlite"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/expect"
 	"github.com/stackd/stackd/registry/session"
 )
 
@@ -70,6 +71,11 @@ func (c Config) Validate() error {
 		return &registry.SettingError{Setting: "path", Problem: `is ":memory:"; it must be a file (store: memory keeps sessions without one)`}
 	}
 	return nil
+}
+
+// Expects says that the file must be there to be written, or that it can be made.
+func (c Config) Expects() []expect.Expectation {
+	return []expect.Expectation{expect.Writable("path", string(c.Path))}
 }
 
 func build(env *registry.Env, cfg Config) (session.Store, error) {
