@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -69,6 +70,31 @@ func (c *Client) Upgrade(ctx context.Context) (Upgraded, error) {
 	return u, c.call(ctx, http.MethodPost, "upgrade", &u)
 }
 
+// unreachable says why nobody was asked.
+func (c *Client) unreachable(err error) error {
+	why := ""
+	switch {
+	case errors.Is(err, syscall.ENOENT):
+		why = "there is none, so no stackd that would listen there runs"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		why = "nobody listens there; a stackd that was killed has left it"
+	case errors.Is(err, syscall.EACCES):
+		why = "only the user who has started stackd, and root, may use it"
+	}
+	if why == "" {
+		return fmt.Errorf("control socket %q: %w", c.socket, err)
+	}
+	return fmt.Errorf("control socket %q: %s: %w", c.socket, why, bare(err))
+}
+
+// bare returns what the system said of a socket, without what was tried.
+func bare(err error) error {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno
+	}
+	return err
+}
+
 // maxAnswer bounds what a client reads: a stack of 10,000 overrides has some hundred bytes for each.
 const maxAnswer = 64 << 20
 
@@ -85,7 +111,7 @@ func (c *Client) call(ctx context.Context, method, path string, into any) error 
 		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err
 		}
-		return fmt.Errorf("control socket %q: %w", c.socket, err)
+		return c.unreachable(err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -72,11 +73,25 @@ func TestClient(t *testing.T) {
 			}
 		})
 	}
-	t.Run("nobody", func(t *testing.T) {
-		if _, err := New(socket + "2").Status(t.Context()); err == nil || !strings.Contains(err.Error(), socket+"2") {
-			t.Errorf("the error is %v", err)
-		}
-	})
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: socket + "3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.SetUnlinkOnClose(false)
+	if err := left.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, socket, want string }{
+		{"nobody", socket + "2", "there is none, so no stackd that would listen there runs: no such file or directory"},
+		{"killed", socket + "3", "nobody listens there; a stackd that was killed has left it: connection refused"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			want := fmt.Sprintf("control socket %q: %s", tt.socket, tt.want)
+			if _, err := New(tt.socket).Status(t.Context()); err == nil || err.Error() != want {
+				t.Errorf("the error is\n%v, want\n%s", err, want)
+			}
+		})
+	}
 	t.Run("given up", func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(errors.New("enough"))
