@@ -75,19 +75,26 @@ func (h *history) numbers() []uint64 {
 func (h *history) find(generation uint64) (*kept, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if generation == 0 {
-		i := slices.Index(h.all, h.now)
-		if i < 1 {
-			return nil, errors.New("no stack file is kept from before the current one")
-		}
+	i := slices.Index(h.all, h.now)
+	if generation == 0 && i > 0 {
 		return h.all[i-1], nil
 	}
-	var numbers []string
+	var numbers, others []string
 	for _, k := range h.all {
 		if k.generation == generation {
 			return k, nil
 		}
 		numbers = append(numbers, fmt.Sprint(k.generation))
+		if k != h.now {
+			others = append(others, fmt.Sprint(k.generation))
+		}
+	}
+	switch {
+	case generation == 0 && len(others) == 0:
+		return nil, errors.New("no stack file is kept but the one that serves")
+	case generation == 0:
+		return nil, fmt.Errorf("no stack file is kept from before the one that serves; name a generation of those after it to go back there: %s",
+			strings.Join(others, ", "))
 	}
 	return nil, fmt.Errorf("the stack file of generation %d is not kept; there is that of %s", generation, strings.Join(numbers, ", "))
 }

@@ -48,6 +48,9 @@ func TestHistory(t *testing.T) {
 	h.served(5, nil, previous(&h, 2))
 	h.served(6, nil, previous(&h, 1))
 	previous(&h, 0)
+	if _, err := h.find(0); err == nil || !strings.HasSuffix(err.Error(), "go back there: 2, 4") {
+		t.Errorf("before the oldest is the error %v", err)
+	}
 	h.served(7, files("a"), nil) // by hand
 	previous(&h, 4)
 	if _, err := h.find(3); err == nil || !strings.Contains(err.Error(), "there is that of 1, 2, 4, 7") {
