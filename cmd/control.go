@@ -163,7 +163,7 @@ were cut at the deadline, and its addresses are free.`,
 		}
 		p.out.printf("stopped")
 		if s.Outlived > 0 {
-			p.out.printf("; %s did not end in time and were cut", count(s.Outlived, "request"))
+			p.out.printf("; %s cut, since time was up", count(s.Outlived, "request"))
 		}
 		p.out.printf("\n")
 		return nil
@@ -227,9 +227,10 @@ func (p *program) status() *cobra.Command {
 		Use:   "status [FILE]",
 		Short: "Tell what a running stackd is doing",
 		Long: `status tells what a running stackd is doing: its generations, the current one and those that
-still drain; where it listens, with how many connections; and the requests under way, the
-oldest first: their age, the generation, the slot that they are in, and the URL. One that waits
-there for its turn, as in the queue of a pool, is said to wait. A zombie is a request that was
+still drain; why the last reload was refused, if it was; where it listens, with how many
+connections; and the requests under way, the oldest first: their age, the generation, the slot
+that they are in, and the URL. One that waits there for its turn, as in the queue of a pool, is
+said to wait. A zombie is a request that was
 answered since its handlers hang: they go on running where it says. One marked with + was kept
 by on_reload: its generation is closed, and it goes on until it ends by itself. If
 several processes serve, it names each of them, and the one that has a request, such as w2,
@@ -305,6 +306,12 @@ func statusText(s control.Status, now time.Time) string {
 		}
 		if g.Hash != "" {
 			line("  %s %.16s", g.File, g.Hash)
+		}
+	}
+	if refused := s.Refused; refused != nil {
+		why := fmt.Sprintf("the last reload, %s ago (%s), was refused: %s", short(now.Sub(refused.At)), refused.Trigger, strings.ReplaceAll(refused.Text, "\n", "; "))
+		for part := range strings.SplitSeq(wrap(inspect.Printable(why), 2), "\n") {
+			line("%s", part)
 		}
 	}
 	for _, w := range s.Workers {

@@ -16,6 +16,7 @@ func TestStatusText(t *testing.T) {
 	s := control.Status{
 		PID: 7, Started: now.Add(-time.Hour),
 		Generations: []control.Generation{{Number: 2, Since: now.Add(-time.Minute), Trigger: "start", Requests: 3}},
+		Refused:     &control.Refused{At: now.Add(-2 * time.Second), Trigger: "/srv/\x1b[31m/stack.yaml", Text: "stack.yaml has a problem\nand more"},
 		Zombies:     1,
 		Requests: []control.Request{
 			{Generation: 1, Method: "GET", Host: "example.org", Path: "/hangs", Age: time.Minute, Slot: "finder", State: control.Zombie},
@@ -26,6 +27,8 @@ func TestStatusText(t *testing.T) {
 	}
 	const want = `process 7 serves, up 1h0m0s
 generation 2 serves 3 requests, began 1m0s ago (start)
+the last reload, 2s ago (/srv/�[31m/stack.yaml), was refused: stack.yaml has a
+  problem; and more
 1 zombie: answered without the handlers, which go on running
     1m0s    1  GET     finder zombie            example.org/hangs
       1s    2  POST    pool waits               example.org/long/long/long/long…

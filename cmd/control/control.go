@@ -69,6 +69,8 @@ type Status struct {
 	Stopping bool `json:"stopping"`
 	// Generations are the current one, and then those that drain, the oldest first.
 	Generations []Generation `json:"generations"`
+	// Refused is the last reload, if it was refused; nil if what it made serves.
+	Refused *Refused `json:"refused,omitempty"`
 	// Workers are the processes that serve, if they are several; all else is about all of them together, and PID is that of
 	// their supervisor.
 	Workers []Worker `json:"workers,omitempty"`
@@ -104,6 +106,13 @@ type Generation struct {
 	Probation *Probation `json:"probation,omitempty"`
 	// Requests is how many it has under way.
 	Requests int `json:"requests"`
+}
+
+// Refused is a reload that changed nothing.
+type Refused struct {
+	At      time.Time `json:"at"`
+	Trigger string    `json:"trigger"`
+	Text    string    `json:"error"`
 }
 
 // Probation tells how a generation does in its first time, compared with the one before.

@@ -101,6 +101,7 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 			return report, err
 		}
 		r.watch.add(next.Watch, begin)
+		r.refuse(&control.Refused{At: time.Now(), Trigger: o.Trigger, Text: err.Error()})
 		level := slog.LevelError
 		if r.options.Quiet {
 			level = slog.LevelDebug
@@ -127,6 +128,7 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 			g.counted.begin(p, old.counted.recent())
 		}
 	}
+	r.refuse(nil)
 	r.root.swap(g)
 	passed := r.handOver(old, g)
 	r.set(s.servers, s.sockets)
@@ -165,6 +167,13 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 		r.retire(old, s.retired, passed.closing)
 	}
 	return report, nil
+}
+
+// refuse notes what the last reload was refused for; nil if it wasn't.
+func (r *Runtime) refuse(why *control.Refused) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refused = why
 }
 
 // addresses are those of servers.

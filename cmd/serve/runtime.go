@@ -94,6 +94,7 @@ type Runtime struct {
 	sockets  map[string]*socket // by address
 	draining []*drain           // oldest first
 	closing  []*generation      // drained, and not yet closed
+	refused  *control.Refused   // the last reload; nil if it wasn't
 	stuck    []error            // what did not end when the process stopped
 }
 

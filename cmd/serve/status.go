@@ -21,6 +21,7 @@ func (r *Runtime) Status() control.Status {
 	default:
 	}
 	r.mu.Lock()
+	s.Refused = r.refused
 	var all []*generation
 	if g := r.root.current.Load(); g.number > 0 {
 		all = append(all, g)

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -69,7 +70,14 @@ func TestStatus(t *testing.T) {
 		t.Errorf("the report is %+v", report)
 	}
 	ask("new")
+	failing := func(context.Context) (Generation, error) { return Generation{}, errors.New("no such luck") }
+	if _, err := p.Reload(t.Context(), Order{Trigger: "somebody else", Load: failing}); err == nil {
+		t.Error("a reload that can't load is no error")
+	}
 	s := p.Status()
+	if s.Refused == nil || s.Refused.At.IsZero() || s.Refused.Trigger != "somebody else" || s.Refused.Text != "no such luck" {
+		t.Errorf("refused was %+v", s.Refused)
+	}
 	if s.PID != os.Getpid() || s.Stopping || s.Started.IsZero() {
 		t.Errorf("the status is %+v", s)
 	}
@@ -103,6 +111,12 @@ func TestStatus(t *testing.T) {
 		if err := receive(t, answered, "answer"); err != nil {
 			t.Error(err)
 		}
+	}
+	if _, err := p.Reload(t.Context(), Order{Trigger: "somebody"}); err != nil {
+		t.Fatal(err)
+	}
+	if s := p.Status(); s.Refused != nil {
+		t.Errorf("after a reload that was not refused, refused is %+v", s.Refused)
 	}
 }
 
