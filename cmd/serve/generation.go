@@ -141,7 +141,7 @@ const (
 
 // ErrRetired is the cause of a request's cancellation, as [context.Cause] tells it, when the
 // stack that serves it was replaced or stopped and its time to go on is over.
-var ErrRetired = errors.New("the stack that serves this request was replaced and its time to drain is over")
+var ErrRetired = errors.New("the time is over that this request had to end, since its stack was replaced or the process stops")
 
 // generation is a Generation that serves, and the requests that it is serving.
 type generation struct {
