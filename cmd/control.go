@@ -236,33 +236,27 @@ by on_reload: its generation is closed, and it goes on until it ends by itself. 
 several processes serve, it names each of them, and the one that has a request, such as w2,
 before the generation.`,
 	}, func(ctx context.Context, c *control.Client) error {
-		for {
-			s, err := c.Status(ctx)
-			if err != nil {
-				return err
+		tell := func(s control.Status) error {
+			if asJSON {
+				return p.json(s)
 			}
-			switch {
-			case asJSON:
-				if err := p.json(s); err != nil {
-					return err
-				}
-			case watch && isTerminal(p.out.Writer):
-				p.out.printf("\x1b[H\x1b[2J%s", statusText(s, time.Now()))
-			default:
-				p.out.printf("%s", statusText(s, time.Now()))
-			}
-			if !watch {
-				return nil
-			}
-			select {
-			case <-time.After(time.Second):
-			case <-ctx.Done():
-				return nil
-			}
+			p.out.printf("%s", statusText(s, time.Now()))
+			return nil
 		}
+		switch {
+		case watch && !asJSON && isTerminal(p.out.Writer):
+			return p.watch(ctx, c, nil)
+		case watch:
+			return p.watch(ctx, c, tell)
+		}
+		s, err := c.Status(ctx)
+		if err != nil {
+			return err
+		}
+		return tell(s)
 	})
 	c.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
-	c.Flags().BoolVar(&watch, "watch", false, "tell it anew every second")
+	c.Flags().BoolVar(&watch, "watch", false, "tell it anew every second, until ^C; a terminal shows one in the place of the other")
 	return c
 }
 
