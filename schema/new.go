@@ -2,6 +2,8 @@ package schema
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/stackd/stackd/registry"
@@ -9,7 +11,7 @@ import (
 
 // Skeleton returns a stack file to begin with: these servers, middleware and apps in the order in which they are given, each
 // with every setting and what it is for. Settings are commented out, with their defaults; those that must be written
-// have a value to be replaced.
+// have a value to be replaced. Components of other kinds stand where a setting of those names one; see [Host].
 func Skeleton(reg *registry.Registry, components []*registry.Definition) string {
 	return embedded().skeleton(reg, components)
 }
@@ -37,19 +39,88 @@ func (p Prose) skeleton(reg *registry.Registry, components []*registry.Definitio
 				hanging(&b, "  # ", "  # ", upperFirst(plain(parse(s)))+".")
 			}
 			fmt.Fprintf(&b, "  - use: %s\n", d.Name)
-			p.skeletonSettings(&b, reg, componentRows(d))
+			p.skeletonSettings(&b, reg, d, "    ", components)
 		}
 	}
 	return b.String()
 }
 
-func (p Prose) skeletonSettings(b *strings.Builder, reg *registry.Registry, rows []row) {
+// Host returns the first server, middleware or app of reg that has a setting for components of a kind; nil if there is
+// none, or if they stand in a stack themselves.
+func Host(reg *registry.Registry, kind registry.Kind) *registry.Definition {
+	if stands(kind) {
+		return nil
+	}
+	for _, d := range reg.All() {
+		if stands(d.Kind) && slices.ContainsFunc(componentRows(d), func(r row) bool { return r.hosts() == kind }) {
+			return d
+		}
+	}
+	return nil
+}
+
+// stands reports whether components of a kind are entries of servers: or stack:.
+func stands(k registry.Kind) bool {
+	return k == registry.KindServer || k == registry.KindMiddleware || k == registry.KindApp
+}
+
+// hosts returns the kind of components that the setting names, one or several; "" if it is no such setting, or one of
+// the entries of a list or map.
+func (r row) hosts() registry.Kind {
+	t := r.typ
+	if t.Elem != nil {
+		t = t.Elem
+	}
+	if t.Form != registry.FormRef || strings.ContainsAny(r.name, "[*") {
+		return ""
+	}
+	return t.Kind
+}
+
+// hosted writes the components that stand in a setting, with their own settings. It reports whether there are any.
+func (p Prose) hosted(b *strings.Builder, reg *registry.Registry, r row, name, indent string, components []*registry.Definition) bool {
+	if !holds(r, components) {
+		return false
+	}
+	inner := slices.DeleteFunc(slices.Clone(components), func(d *registry.Definition) bool { return d.Kind != r.hosts() })
+	b.WriteString(indent + name + ":\n")
+	for _, d := range inner {
+		if s := p[d.Package].Synopsis; s != "" {
+			hanging(b, indent+"  # ", indent+"  # ", upperFirst(plain(parse(s)))+".")
+		}
+		first, rest := indent+"  ", indent+"  "
+		switch r.typ.Form {
+		case registry.FormList:
+			first, rest = first+"- ", rest+"  "
+		case registry.FormMap:
+			key := "." + d.Name // such as the extension that a factory is for
+			for _, k := range sortedKeys(r.value) {
+				if r.typ.Elem.Format(r.value.MapIndex(k)) == d.Name {
+					key = k.String()
+					break
+				}
+			}
+			fmt.Fprintf(b, "%s%q:\n", first, key)
+			first, rest = first+"  ", rest+"  "
+		}
+		fmt.Fprintf(b, "%suse: %s\n", first, d.Name)
+		p.skeletonSettings(b, reg, d, rest, nil)
+		if r.typ.Form == registry.FormRef {
+			break // it names one
+		}
+	}
+	return true
+}
+
+// skeletonSettings writes the settings, those that hold others with these components.
+func (p Prose) skeletonSettings(b *strings.Builder, reg *registry.Registry, d *registry.Definition, margin string, components []*registry.Definition) {
+	rows := componentRows(d)
 	for i, r := range rows {
 		if strings.Contains(r.name, "[]") || strings.Contains(r.name, ".*") {
 			continue // of the entries of a list or map, which are the user's
 		}
 		levels := strings.Split(r.name, ".")
-		indent := strings.Repeat("  ", 1+len(levels))
+		indent := margin + strings.Repeat("  ", len(levels)-1)
 		text, named := p.about(r)
 		if named {
 			text = levels[len(levels)-1] + text
@@ -58,14 +129,18 @@ func (p Prose) skeletonSettings(b *strings.Builder, reg *registry.Registry, rows
 		if about != "" {
 			hanging(b, indent+"# ", indent+"# ", about)
 		}
+		if p.hosted(b, reg, r, levels[len(levels)-1], indent, components) {
+			continue
+		}
 		must := r.missing()
 		for _, inner := range rows[i+1:] {
 			must = must || r.group() && inner.missing() && strings.HasPrefix(inner.name, r.name+".") && !strings.ContainsAny(inner.name, "[*")
+			must = must || r.group() && holds(inner, components) && strings.HasPrefix(inner.name, r.name+".")
 		}
 		line := levels[len(levels)-1] + ":"
 		switch standard := r.standard(); {
 		case r.missing():
-			line += " " + example(reg, r.typ, r.rules)
+			line += " " + suited(reg, d, r)
 		case standard != "" && standard != "none":
 			line += " " + standard
 		}
@@ -74,6 +149,48 @@ func (p Prose) skeletonSettings(b *strings.Builder, reg *registry.Registry, rows
 		}
 		b.WriteString(indent + line + "\n")
 	}
+}
+
+// holds reports whether one of the components stands in the setting.
+func holds(r row, components []*registry.Definition) bool {
+	kind := r.hosts()
+	return kind != "" && !stands(kind) && slices.ContainsFunc(components, func(d *registry.Definition) bool { return d.Kind == kind })
+}
+
+// suited returns something that may be written for a setting of a component, which may have a rule of its own.
+func suited(reg *registry.Registry, d *registry.Definition, r row) string {
+	t, list := r.typ, r.typ.Form == registry.FormList
+	if list {
+		t = t.Elem
+	}
+	if t.Form == registry.FormString || t.Form == registry.FormSecret {
+		for _, text := range []string{"https://example.org", "/docs/", "admin@example.org"} {
+			cfg := d.Default()
+			v, of := reflect.ValueOf(cfg).Elem(), d.Settings
+			for name := range strings.SplitSeq(r.name, ".") {
+				f := of.Field(name)
+				v, of = v.Field(f.Index), f.Type
+			}
+			if list {
+				v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+				v = v.Index(0)
+			}
+			written := text
+			if t.Form == registry.FormSecret {
+				written = `"${env:SECRET:-` + text + `}"`
+				v.Set(reflect.ValueOf(registry.NewSecret(text)))
+			} else {
+				v.SetString(text)
+			}
+			if list {
+				written = "[" + written + "]"
+			}
+			if !slices.ContainsFunc(d.Check(cfg), func(wrong registry.SettingError) bool { return strings.HasPrefix(wrong.Setting, r.name) }) {
+				return written
+			}
+		}
+	}
+	return example(reg, r.typ, r.rules)
 }
 
 // example returns something that may be written for a setting.

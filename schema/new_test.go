@@ -3,6 +3,7 @@ package schema_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -18,13 +19,14 @@ func TestSkeleton(t *testing.T) {
 		reg.Lookup(registry.KindServer, "http"), reg.Lookup(registry.KindMiddleware, "session"), reg.Lookup(registry.KindApp, "respond"),
 	}
 	for _, d := range reg.All() {
-		if d.Kind != registry.KindServer && d.Kind != registry.KindMiddleware && d.Kind != registry.KindApp {
-			continue
-		}
 		t.Run(string(d.Kind)+" "+d.Name, func(t *testing.T) {
 			chosen := []*registry.Definition{d}
+			stands := d
+			if host := schema.Host(reg, d.Kind); host != nil {
+				chosen, stands = append(chosen, host), host
+			}
 			for _, other := range rest {
-				if other.Kind != d.Kind {
+				if other.Kind != stands.Kind {
 					chosen = append(chosen, other)
 				}
 			}
@@ -36,8 +38,12 @@ func TestSkeleton(t *testing.T) {
 			if _, _, err := stackfile.Load(t.Context(), reg, file, stackfile.Options{}); err != nil {
 				t.Errorf("it doesn't load: %v\n%s", err, text)
 			}
+			if !strings.Contains(text, "use: "+d.Name+"\n") {
+				t.Errorf("%s isn't in it:\n%s", d.Name, text)
+			}
 			for _, f := range d.Settings.Fields {
-				if !strings.Contains(text, "\n    "+f.Name+":") && !strings.Contains(text, "\n    #"+f.Name+":") {
+				written := regexp.MustCompile(`(?m)^ {4,}#?` + f.Name + ":")
+				if !written.MatchString(text) {
 					t.Errorf("the setting %s isn't in it:\n%s", f.Name, text)
 				}
 			}
