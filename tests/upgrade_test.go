@@ -468,3 +468,66 @@ func TestUpgradeOneAtATime(t *testing.T) {
 		t.Errorf("process %d has the control socket; it must be %d", got, l.pid)
 	}
 }
+
+// TestUpgradeSupervised has supervisors with workers take each other's place under load, the last one with fewer. No request
+// fails, and the workers of those that were replaced are gone.
+func TestUpgradeSupervised(t *testing.T) {
+	dir := filepath.Dir(writeStack(t, ""))
+	file := filepath.Join(dir, "stack.yaml")
+	stack := fmt.Sprintf(upgradeStack, echoServer(t).URL)
+	replace(t, file, []byte(stack+"processes: 2\n"))
+	l := found(t, file)
+	bound := l.bound("127.0.0.1:0")
+	clients := press(t, "http://"+bound+"/", 2, 1)
+	var workers []int
+	for range 2 {
+		workers = append(workers, l.workers()...)
+		replaced := l.upgrade()
+		if got := l.status(); got != l.pid {
+			t.Errorf("process %d has the control socket; it must be %d", got, l.pid)
+		}
+		clients.more(t, 20)
+		l.gone(replaced)
+	}
+	// What a reload can't, since one process serves by itself and several are supervised.
+	replaced := l.pid
+	workers = append(workers, l.workers()...)
+	n := l.seen()
+	replace(t, file, []byte(stack))
+	l.awaitAfter(n, "generation serves", nil)
+	l.upgrade()
+	clients.more(t, 20)
+	l.gone(replaced)
+	if got := l.workers(); len(got) > 0 {
+		t.Errorf("one process has the workers %v", got)
+	}
+	clients.end(t)
+	if len(workers) < 4 {
+		t.Errorf("the workers were %v", workers)
+	}
+	for _, pid := range workers {
+		l.gone(pid)
+	}
+	if got, want := fileSays(t, filepath.Join(dir, "stackd.pid")), fmt.Sprintln(l.pid); got != want {
+		t.Errorf("the PID file has %q, want %q", got, want)
+	}
+}
+
+// workers returns the processes that the one which serves has started.
+func (l *lineage) workers() (pids []int) {
+	l.t.Helper()
+	out, err := exec.Command(built(l.t), "status", "--json", l.file).CombinedOutput()
+	if err != nil {
+		l.t.Fatalf("%v\n%s", err, out)
+	}
+	var s struct {
+		Workers []struct{ PID int }
+	}
+	if err := json.Unmarshal(out, &s); err != nil {
+		l.t.Fatal(err)
+	}
+	for _, w := range s.Workers {
+		pids = append(pids, w.PID)
+	}
+	return pids
+}
