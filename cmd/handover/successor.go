@@ -190,12 +190,14 @@ func (s *Successor) ready(ctx context.Context, greeting Greeting) error {
 		if err == nil {
 			return nil
 		}
-		select { // most often the end of the process is why
-		case <-s.ended:
-			return s.end()
-		case <-time.After(time.Second):
-			return fmt.Errorf("the new process gives up: %w", err)
+		if died(err) {
+			select {
+			case <-s.ended:
+				return s.end()
+			case <-time.After(10 * time.Second): // it only says nothing any more
+			}
 		}
+		return fmt.Errorf("the new process gives up: %w", err)
 	case <-s.ended:
 		_ = s.interrupt(answers) // even if it has taken over just before
 		return s.end()
