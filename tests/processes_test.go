@@ -366,6 +366,34 @@ func TestProcessesKillSupervisor(t *testing.T) {
 	}
 }
 
+// A terminal and a service manager signal all processes at once: that is a stop like any other.
+func TestProcessesSignalled(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			s, b := several(t, "2")
+			result := make(chan error, 1)
+			go func() {
+				client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+				result <- ask(client, s.url+"/hold")
+			}()
+			<-b.held
+			if err := syscall.Kill(-s.cmd.Process.Pid, signal); err != nil {
+				t.Fatal(err)
+			}
+			s.await("stopping", ofSupervisor)
+			close(b.free)
+			if err := <-result; err != nil {
+				t.Errorf("the request that was under way: %v", err)
+			}
+			err := <-s.exited
+			if err != nil {
+				t.Errorf("it ended with %v\n%s", err, s.log())
+			}
+			s.exited <- nil
+		})
+	}
+}
+
 // Reloads under load, which change the number of workers too, fail no request.
 func TestProcessesReloadUnderLoad(t *testing.T) {
 	s, b := several(t, "2")
