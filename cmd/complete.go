@@ -18,7 +18,7 @@ func yamlFiles(*cobra.Command, []string, string) ([]cobra.Completion, cobra.Shel
 	return []cobra.Completion{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 }
 
-// names completes arguments with the components, and with rules after "rule:" if asked to.
+// names completes arguments with the components, and for a manual with keys of the stack file and the rules after "rule:".
 func (p *program) names(rules bool) completion {
 	return func(_ *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		var found []cobra.Completion
@@ -27,6 +27,11 @@ func (p *program) names(rules bool) completion {
 				found = append(found, "rule:"+r.ID)
 			}
 			return found, cobra.ShellCompDirectiveNoFileComp
+		}
+		if rules {
+			for _, key := range stackfile.Keys() {
+				found = append(found, cobra.CompletionWithDesc(key, "key of the stack file"))
+			}
 		}
 		for _, d := range p.registry.All() {
 			found = append(found, cobra.CompletionWithDesc(d.Name, string(d.Kind)+": "+schema.Synopsis(d)))

@@ -41,7 +41,7 @@ func (p *program) list() *cobra.Command {
 func (p *program) doc() *cobra.Command {
 	return &cobra.Command{
 		Use:               "doc NAME",
-		Short:             "Print the manual of a component, or of a rule:ID of check",
+		Short:             "Print the manual of a component, of a key of the stack file, or of a rule:ID of check",
 		ValidArgsFunction: p.names(true),
 		Args:              wants(1, 1, "doc wants the name of a component; stackd list names them"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -49,11 +49,13 @@ func (p *program) doc() *cobra.Command {
 				return p.rule(id)
 			}
 			found := p.registry.Named(args[0])
-			if len(found) == 0 {
+			key := schema.Key(args[0])
+			p.out.printf("%s", key)
+			if len(found) == 0 && key == "" {
 				return &failed{fmt.Errorf("there is no component %q%s", args[0], p.suggest(args[0]))}
 			}
 			for i, d := range found {
-				if i > 0 {
+				if i > 0 || key != "" {
 					p.out.printf("\n")
 				}
 				p.out.printf("%s", schema.Component(d))

@@ -117,15 +117,8 @@ func (m *markdown) chapter() {
 			m.printf("%s\n", anchor("key-"+key))
 		}
 		m.printf("%s\n", strings.TrimSpace(s))
-		switch key {
-		case "deadlines":
-			m.settings(deadlineRows())
-		case "reload":
-			m.settings(reloadRows())
-		case "check":
-			m.settings(checkRows())
-		case "tests":
-			m.settings(testRows())
+		if rows := keyRows(key); rows != nil {
+			m.settings(rows)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/stackfile"
 )
 
 // Prose is what the comments in the sources say, by the import path of the package. It
@@ -78,8 +79,9 @@ func (p Prose) Gaps(reg *registry.Registry) []Gap {
 		}
 		fields(componentRows(d))
 	}
-	fields(deadlineRows())
-	fields(testRows())
+	for _, key := range stackfile.Keys() {
+		fields(keyRows(key))
+	}
 	return gaps
 }
 

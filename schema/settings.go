@@ -27,6 +27,21 @@ func componentRows(d *registry.Definition) []row {
 	return rowsOf(d.Settings, reflect.ValueOf(d.Default()).Elem(), "", d.Package, "")
 }
 
+// keyRows returns the settings under a key of the stack file; nil for one that has none.
+func keyRows(key string) []row {
+	switch key {
+	case "deadlines":
+		return deadlineRows()
+	case "reload":
+		return reloadRows()
+	case "check":
+		return checkRows()
+	case "tests":
+		return testRows()
+	}
+	return nil
+}
+
 // deadlineRows returns the settings under the stack file's deadlines.
 func deadlineRows() []row {
 	return rowsOf(registry.Describe[stackfile.Deadlines](), reflect.ValueOf(stackfile.DefaultDeadlines()), "", "", "")
