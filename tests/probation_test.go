@@ -35,9 +35,10 @@ stack: [errors, {use: respond, status: ` + status + `, body: x}]
 		s.get(client, "/")
 	}
 	s.awaitAfter(n, "the new generation answers with too many errors", func(r record) bool { return r["worker"] != nil })
+	// The supervisor's word comes when all of them have gone back.
 	s.awaitAfter(n, "generation serves", func(r record) bool {
 		trigger, _ := r["trigger"].(string)
-		return r["generation"] == 3.0 && r["rollback_to"] == 1.0 && strings.HasPrefix(trigger, "probation of generation 2: 100.0% ")
+		return r["worker"] == nil && r["generation"] == 3.0 && r["rollback_to"] == 1.0 && strings.HasPrefix(trigger, "probation of generation 2: 100.0% ")
 	})
 	for range 20 {
 		if got := s.get(client, "/"); got.status != http.StatusOK {
