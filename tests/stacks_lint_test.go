@@ -56,13 +56,6 @@ func withLint(t *testing.T, file string) []byte {
 	return append(bytes.TrimRight(text, "\n"), "\ncheck: {lint: true}\n"...)
 }
 
-// watched changes a stack file so that lint stands between every two slots.
-func watched(t *testing.T, file string) string {
-	t.Helper()
-	replace(t, file, withLint(t, file))
-	return file
-}
-
 // clean fails the test if lint has found something.
 func (s *server) clean() {
 	s.t.Helper()

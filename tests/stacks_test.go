@@ -58,21 +58,27 @@ func TestStacks(t *testing.T) {
 			if out, err := exec.Command(built(t), "fmt", "-d", file, strings.TrimSuffix(file, ".yaml")+".test.yaml").CombinedOutput(); err != nil {
 				t.Errorf("fmt: %v\n%s", err, out)
 			}
-			stacks := copyStacks(t)
-			if out, err := exec.Command(built(t), "test", filepath.Join(stacks, name)).CombinedOutput(); err != nil {
-				t.Errorf("test: %v\n%s", err, out)
+			// As it is shipped, and with lint between every two slots, so that each piece is seen to keep to the rules.
+			for _, lint := range []bool{false, true} {
+				stacks := copyStacks(t)
+				copied := filepath.Join(stacks, name)
+				if lint {
+					replace(t, copied, withLint(t, copied))
+				} else if out, err := exec.Command(built(t), "test", copied).CombinedOutput(); err != nil {
+					t.Errorf("test: %v\n%s", err, out)
+				}
+				if prepare := prepares[name]; prepare != nil {
+					prepare(t, stacks)
+				}
+				if run != nil {
+					run(t, copied)
+					return
+				}
+				s := start(t, copied)
+				ask(t, s)
+				s.clean()
+				s.stop()
 			}
-			if prepare := prepares[name]; prepare != nil {
-				prepare(t, stacks)
-			}
-			if run != nil {
-				run(t, filepath.Join(stacks, name))
-				return
-			}
-			// It is asked with lint between every two slots, so that each piece is seen to keep to the rules.
-			s := start(t, watched(t, filepath.Join(stacks, name)))
-			ask(t, s)
-			s.clean()
 		})
 	}
 }
