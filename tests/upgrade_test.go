@@ -531,3 +531,29 @@ func (l *lineage) workers() (pids []int) {
 	}
 	return pids
 }
+
+// TestUpgradeProcess1 holds that the first process of a container, with which that ends, does not give its place away.
+func TestUpgradeProcess1(t *testing.T) {
+	unshare := peer(t, "unshare")
+	if out, err := exec.Command(unshare, "--pid", "--fork", "true").CombinedOutput(); err != nil {
+		t.Skipf("processes can't have numbers of their own here: %v\n%s", err, out)
+	}
+	file := writeStack(t, "servers: [{use: http, listen: \"127.0.0.1:0\"}]\nstack: [{use: respond, body: here}]\n")
+	s := startCommand(t, exec.Command(unshare, "--pid", "--fork", "--kill-child", built(t), "run", "stack.yaml"), file)
+	t.Cleanup(func() { // whoever gets the signal of the server's own end would be killed by it
+		if out, err := exec.Command(built(t), "stop", file).CombinedOutput(); err != nil {
+			t.Errorf("stop: %v\n%s", err, out)
+			return
+		}
+		err := <-s.exited
+		s.exited <- err
+	})
+	out, err := exec.Command(built(t), "upgrade", file).CombinedOutput()
+	want := "stackd: this is process 1 of a container, which would end with it; start a new container instead; generation 1 serves on\n"
+	if err == nil || string(out) != want {
+		t.Errorf("upgrade ends with %v and says %q, want %q", err, out, want)
+	}
+	if got := s.get(http.DefaultClient, "/"); got.body != "here" {
+		t.Errorf("it serves %d %q", got.status, got.body)
+	}
+}

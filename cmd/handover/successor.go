@@ -72,7 +72,10 @@ func tell(line *net.UnixConn, e Event) error {
 
 // hear waits for one.
 func hear(r *bufio.Reader, want Event) error {
-	line, err := r.ReadBytes('\n')
+	line, err := r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		return fmt.Errorf("it says %.200q, and more, and not %q", line, want)
+	}
 	if err != nil {
 		return err
 	}
@@ -232,7 +235,7 @@ func (s *Successor) converse(greeting Greeting) error {
 	if _, err := s.line.Write(append(text, '\n')); err != nil {
 		return err
 	}
-	lines := bufio.NewReader(io.LimitReader(s.line, maxLine))
+	lines := bufio.NewReader(s.line)
 	if err := hear(lines, Ready); err != nil {
 		return err
 	}

@@ -158,7 +158,7 @@ func TestSuccessorFails(t *testing.T) {
 	tests := map[string]string{
 		"babble":    `the new process gives up: it says "GET / HTTP/1.1\r\n", and not "ready"`,
 		"too early": `the new process gives up: it says "{\"event\":\"taken\"}\n", and not "ready"`,
-		"endless":   `the new process gives up: `,
+		"endless":   `the new process gives up: it says "xxx`,
 		"closes":    `the new process ended before it was ready, without an error; is it stackd?`,
 		"dies late": `the new process ended before it was ready: exit status 1`,
 	}
