@@ -20,6 +20,9 @@
 // what is wrong is said once. Between the first and the last swap are some milliseconds, in which a request may be
 // answered by either generation.
 //
+// A worker that says nothing for 10 s when a reload begins is killed, and the reload has another in its place:
+// one that a debugger has stopped, or that hangs.
+//
 // A changed number of processes takes effect by such a reload, too. New workers are ready before anybody swaps; those that aren't needed
 // any more accept nothing after it, and end when their requests have.
 //

@@ -412,6 +412,46 @@ func TestReloadTakesTooLong(t *testing.T) {
 	h.answered(t, "one", 1, 2)
 }
 
+// A reload doesn't wait for a worker that is stopped, nor for one that has just died: others take their places.
+func TestReloadWithoutAnswer(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		worker int
+		signal syscall.Signal
+	}{
+		{"the first is stopped", 1, syscall.SIGSTOP},
+		{"another is stopped", 3, syscall.SIGSTOP},
+		{"one is killed", 2, syscall.SIGKILL},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := run(t, 3, "one")
+			h.supervisor.silence = time.Second
+			pid := h.status().Workers[tt.worker-1].PID
+			if err := syscall.Kill(pid, tt.signal); err != nil {
+				t.Fatal(err)
+			}
+			if tt.signal == syscall.SIGSTOP {
+				var status syscall.WaitStatus
+				if _, err := syscall.Wait4(pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+					t.Fatalf("it is not stopped: %v, %v", status, err)
+				}
+			}
+			if _, err := h.change(3, order{Body: "two", Address: []string{"127.0.0.1:0"}}); err != nil {
+				t.Fatal(err)
+			}
+			h.answered(t, "two", 1, 2, 3)
+			for _, w := range h.status().Workers {
+				if w.PID == pid {
+					t.Errorf("process %d is there again: %+v", pid, w)
+				}
+			}
+			if tt.signal == syscall.SIGSTOP && !strings.Contains(h.text(), "it said nothing for 1s") {
+				t.Error("the log does not say why it was killed")
+			}
+		})
+	}
+}
+
 // The number of workers follows the reload.
 func TestNumber(t *testing.T) {
 	h := run(t, 2, "one")

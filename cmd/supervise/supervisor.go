@@ -25,6 +25,8 @@ const (
 
 	// decisionTimeout is how long a worker may take to swap, or to forget what it has prepared.
 	decisionTimeout = 10 * time.Second
+	// silenceTimeout is how long it may take to say anything before a reload counts on it.
+	silenceTimeout = 10 * time.Second
 	// statusTimeout is how long it may take to say what it does.
 	statusTimeout = 2 * time.Second
 	// cutTimeout is how long it may take to end when everything in it has been cut.
@@ -55,6 +57,7 @@ type Work struct {
 // Supervisor keeps workers. It is safe for concurrent use.
 type Supervisor struct {
 	options Options
+	silence time.Duration  // after which a reload does without a worker
 	all     sync.WaitGroup // goroutines of processes
 
 	mu sync.Mutex
@@ -88,7 +91,7 @@ type place struct {
 }
 
 // New returns a supervisor without workers.
-func New(o Options) *Supervisor { return &Supervisor{options: o} }
+func New(o Options) *Supervisor { return &Supervisor{options: o, silence: silenceTimeout} }
 
 // errStopping is why nothing begins any more.
 var errStopping = errors.New("the process is stopping")
@@ -206,7 +209,7 @@ func (s *Supervisor) prepareOne(ctx context.Context, r *round, number int) (prep
 		had = s.serving.sockets
 	}
 	s.mu.Unlock()
-	if m != nil {
+	if m != nil && s.heeds(ctx, m) {
 		r.add(m, false)
 		fresh := make(map[string]syscall.Conn)
 		for address, socket := range r.job.sockets {
@@ -222,6 +225,24 @@ func (s *Supervisor) prepareOne(ctx context.Context, r *round, number int) (prep
 	}
 	r.add(m, true)
 	return m.prepare(ctx, r.job.assignment, r.job.sockets)
+}
+
+// heeds reports whether a worker answers. One that doesn't, such as one that was stopped, would let the reload wait for all
+// the time that there is: it is killed, so that the reload has another in its place.
+func (s *Supervisor) heeds(ctx context.Context, m *member) bool {
+	patience, cancel := context.WithTimeoutCause(ctx, s.silence, fmt.Errorf("it said nothing for %s", s.silence))
+	defer cancel()
+	err := m.ask(patience, kindStatus, nil, nil)
+	if err == nil || ctx.Err() != nil {
+		return true
+	}
+	s.fail(m, err)
+	select {
+	case <-m.exited:
+		return false
+	case <-ctx.Done():
+		return true
+	}
 }
 
 // begin lets a reload see to the places: whoever is about to be put there isn't needed any more.
