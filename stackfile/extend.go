@@ -2,6 +2,7 @@ package stackfile
 
 import (
 	"cmp"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,7 +33,10 @@ func (l *loader) keys(top *node, legal []string) {
 		if slices.Contains(legal, pair.key) {
 			continue
 		}
-		hint := didYouMean(pair.key, legal)
+		hint := l.ofServer(pair.key, legal)
+		if hint == "" {
+			hint = didYouMean(pair.key, legal)
+		}
 		l.guessed = append(l.guessed, hint)
 		if hint == "" && len(l.registry.Named(pair.key)) > 0 && slices.Contains(legal, "stack") {
 			hint = "; components are entries of servers: and stack:"
@@ -42,6 +46,23 @@ func (l *loader) keys(top *node, legal []string) {
 		}
 		l.problems.add(pair.keyPos, nil, "unknown key %q%s", pair.key, hint)
 	}
+}
+
+// ofServer returns a hint that a key is a setting of servers, if these may stand beside it.
+func (l *loader) ofServer(key string, legal []string) string {
+	if !slices.Contains(legal, "servers") {
+		return ""
+	}
+	name := ""
+	for _, d := range l.registry.All() {
+		if d.Kind == registry.KindServer && d.Settings.Field(key) != nil && (name == "" || d.Name == "http") {
+			name = d.Name // most likely http, if it has that
+		}
+	}
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf("; it is a setting of a server: write servers: [{use: %s, %s: …}]", name, key)
 }
 
 // base returns what the file extends that n names. Around are the files on the way there.
