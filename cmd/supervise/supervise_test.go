@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -684,5 +685,20 @@ func TestNotStartedByASupervisor(t *testing.T) {
 	out, err := c.CombinedOutput()
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 || !bytes.Contains(out, []byte("a worker is started by stackd run")) {
 		t.Errorf("it came to %v: %s", err, out)
+	}
+}
+
+// The processors are shared out, unless the environment says how many each may use.
+func TestShare(t *testing.T) {
+	t.Setenv("GOMAXPROCS", "")
+	cpus := runtime.GOMAXPROCS(0)
+	for workers, want := range map[int]int{1: cpus, cpus: 1, cpus + 1: 1, 1000 * cpus: 1} {
+		if got := share(workers); got != want {
+			t.Errorf("each of %d workers on %d processors may use %d; want %d", workers, cpus, got, want)
+		}
+	}
+	t.Setenv("GOMAXPROCS", "3")
+	if got := share(2); got != 0 {
+		t.Errorf("the environment says 3, and each may use %d", got)
 	}
 }
