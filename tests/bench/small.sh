@@ -11,21 +11,6 @@ sleep "$settle"
 echo "$(resident idle) MB after one request   wanted: under 25"
 stop idle
 
-# overrides N prints a stack file with N overrides, of several kinds.
-overrides() {
-	local i
-	printf 'servers: [http]\nstack: [errors, session, {use: finder, root: site}]\nurls:\n'
-	for ((i = 0; i < $1; i++)); do
-		case $((i % 5)) in
-		0) printf '  /area%d/: {session: {lifetime: %dm}, vars: {theme: dark}}\n' "$i" $((i % 50 + 1)) ;;
-		1) printf '  /area%d/sub/: {finder: {revalidate: %ds}}\n' $((i - 1)) $((i % 60)) ;;
-		2) printf '  "POST /area%d/{id}": {finder: {cache: %d}}\n' $((i - 2)) "$i" ;;
-		3) printf '  host%d.example.org/area%d/: {session: off}\n' $((i % 20)) "$i" ;;
-		4) printf '  /page%d.html: {session: off, vars: {title: %d}}\n' "$i" "$i" ;;
-		esac
-	done
-}
-
 TIMEFORMAT='%R %U %S'
 for n in 1000 3000 10000; do
 	echo

@@ -196,3 +196,18 @@ rate() { printf '  requests/s of %-11s / %-13s %s%s\n' "$1" "$2" "$(ratio 2 "$1"
 write_page() {
 	awk 'BEGIN { for (i = 0; i < 16; i++) printf "%-63s\n", "<p>A line of sixty-four characters." }' >"$1"
 }
+
+# overrides N [SERVER [LINES]] prints a stack file with N overrides, of several kinds.
+overrides() {
+	local i
+	printf 'servers: [%s]\nstack: [{use: errors, source_lines: %d}, session, {use: finder, root: site}]\nurls:\n' "${2:-http}" "${3:-5}"
+	for ((i = 0; i < $1; i++)); do
+		case $((i % 5)) in
+		0) printf '  /area%d/: {session: {lifetime: %dm}, vars: {theme: dark}}\n' "$i" $((i % 50 + 1)) ;;
+		1) printf '  /area%d/sub/: {finder: {revalidate: %ds}}\n' $((i - 1)) $((i % 60)) ;;
+		2) printf '  "POST /area%d/{id}": {finder: {cache: %d}}\n' $((i - 2)) "$i" ;;
+		3) printf '  host%d.example.org/area%d/: {session: off}\n' $((i % 20)) "$i" ;;
+		4) printf '  /page%d.html: {session: off, vars: {title: %d}}\n' "$i" "$i" ;;
+		esac
+	done
+}
