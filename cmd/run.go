@@ -137,7 +137,7 @@ func (l *loader) load(ctx context.Context) (serve.Generation, error) { return l.
 // make makes a generation of the files that were kept, or if these are nil, of those on disk.
 func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error) {
 	begin := time.Now()
-	options := stackfile.Options{Purpose: schema.Synopsis, Dir: l.dir}
+	options := stackfile.Options{Purpose: schema.Synopsis, Dir: l.dir, Before: l.stack}
 	if from != nil {
 		options.Files = from.files
 	}

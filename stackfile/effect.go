@@ -23,6 +23,9 @@ type effect struct {
 	// checked is the instance, nil for one with problems. Instance is the same, but nil for a
 	// slot that is off.
 	checked, instance *planned
+	// settings are what checked was made of, and where is the override that put its component there.
+	settings *node
+	where    string
 	// provides are the environ keys it sets, when it is on.
 	provides []string
 	// needs are those that it and what it refers to must find; follows says that among them is
@@ -45,6 +48,8 @@ type effects struct {
 	*loader
 	decoder *decoder
 	memo    map[string]*effect
+	// made are the effects by name, for the plan after this one; nil where none will be.
+	made    map[string]*effect
 	memoVar map[string]*node
 	// base has the effect of each slot where no override speaks to it.
 	base []*effect
@@ -117,6 +122,9 @@ func (e *effects) of(i int, set []int) *effect {
 	}
 	made := e.make(s, set)
 	e.memo[string(e.key)] = made
+	if e.made != nil {
+		e.made[e.named(s, set)] = made
+	}
 	return made
 }
 
@@ -165,7 +173,13 @@ func (e *effects) make(s *slot, set []int) *effect {
 	}
 	e.laid += varsSetting * settings.count(maxLaid)
 	// A slot that is off is checked like any other: it may be switched on tomorrow.
-	f.checked = e.decoder.plan(s.name, f.def, settings, f.at, where, entryKeys()...)
+	f.settings, f.where = settings, where
+	if e.made != nil {
+		f.checked = e.carry(f, e.named(s, set))
+	}
+	if f.checked == nil {
+		f.checked = e.decoder.plan(s.name, f.def, settings, f.at, where, entryKeys()...)
+	}
 	if f.off || f.checked == nil {
 		return f
 	}

@@ -31,6 +31,9 @@ type Options struct {
 	Dir string
 	// Tests says that the tests in the file beside the stack file are wanted, too.
 	Tests bool
+	// Before is the stack that was built of the file when it was loaded last, or nil. What is written there as it
+	// was need not be worked out anew. The outcome is the same.
+	Before *Stack
 	// Files, if it isn't nil, is taken for what is on disk.
 	Files *Files
 }
@@ -106,7 +109,15 @@ func load(ctx context.Context, reg *registry.Registry, path string, o Options) (
 	if d.top == nil {
 		return nil, files, ps
 	}
-	l := &loader{registry: reg, options: o, files: files, source: d.source, merger: merger{registry: reg}, problems: ps}
+	var before *Plan
+	if o.Before != nil {
+		if running := o.Before.inspector.own.Load(); running != nil {
+			before = running.Plan
+		}
+		o.Before = nil // or each plan would keep all that were before it
+	}
+	l := &loader{registry: reg, options: o, before: before, files: files, source: d.source, merger: merger{registry: reg}, problems: ps}
+	defer func() { l.before = nil }()
 	return l.load(ctx, d.top), files, ps
 }
 
@@ -118,6 +129,7 @@ type loader struct {
 	source   *source
 	merger   merger
 	problems *problems
+	before   *Plan // what was loaded before; nil for nothing
 	// within is the setting that holds the stack, and around are the files whose stacks it is mounted
 	// in, the outermost first; empty for one that isn't mounted.
 	within string
@@ -213,7 +225,11 @@ func (l *loader) lay(ctx context.Context, plan *Plan, top *node) bool {
 		registry: l.registry, problems: l.problems, dir: l.source.dir, slots: l.slotWith, within: l.within,
 		mounted: func(n *node, within string) *Plan { return l.mounted(ctx, n, within) },
 	}}
+	if l.within == "" {
+		e.made = make(map[string]*effect)
+	}
 	e.routes(ctx, plan, top.get("vars"))
+	plan.made = e.made
 	l.watch(plan)
 	return true
 }

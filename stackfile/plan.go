@@ -43,6 +43,8 @@ type Plan struct {
 	// router is for explaining, and made when it is asked first.
 	routing sync.Once
 	router  *router[*route]
+	// made are the effects by name, for the plan that is loaded with this one before it.
+	made map[string]*effect
 	// layers are what the routes were made of.
 	layers *effects
 }
