@@ -131,7 +131,7 @@ func collected(t *testing.T, source string) (schema.Prose, places, *registry.Reg
 	}
 	fields := map[string]string{}
 	for _, t := range []reflect.Type{
-		reflect.TypeFor[stackfile.Deadlines](), reflect.TypeFor[stackfile.Test](), reflect.TypeFor[stackfile.Step](),
+		reflect.TypeFor[stackfile.Deadlines](), reflect.TypeFor[stackfile.Reload](), reflect.TypeFor[stackfile.Checks](), reflect.TypeFor[stackfile.Test](), reflect.TypeFor[stackfile.Step](),
 		reflect.TypeFor[stackfile.Expectation](), reflect.TypeFor[stackfile.Match](), reflect.TypeFor[stackfile.Stub](),
 	} {
 		for _, f := range reflect.VisibleFields(t) {
