@@ -61,7 +61,7 @@ func (p *program) client(ctx context.Context, file, socket string) (*control.Cli
 	c, problems := stackfile.ControlOf(ctx, p.registry, file)
 	switch {
 	case c.Off:
-		return nil, fmt.Errorf("%s has control: off, so what runs it can't be reached; send it SIGHUP to reload, SIGTERM to stop", file)
+		return nil, fmt.Errorf("%s has control: off, so what runs it can't be reached; send it SIGHUP to reload, SIGUSR2 to upgrade, SIGTERM to stop", file)
 	case c.Address != "":
 		_, path := c.Address.Network()
 		return control.New(path), nil
