@@ -1,7 +1,6 @@
 package stackfile
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -63,7 +62,7 @@ func TestFilesMakeNoDifference(t *testing.T) {
 	}
 }
 
-// urls is what stands under urls:.
+// urls is what stands under urls:, if there is something.
 func (s mixStack) urls() string {
 	const key = "urls:\n"
 	text := s.String()
@@ -72,5 +71,5 @@ func (s mixStack) urls() string {
 			return text[i+len(key):]
 		}
 	}
-	panic(fmt.Sprintf("no urls in %s", text))
+	return ""
 }
