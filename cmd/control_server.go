@@ -107,6 +107,7 @@ func (l *loader) control(ctx context.Context, ln net.Listener, _ http.Handler) e
 			l.refuse(w, err)
 			return
 		}
+		l.service.untell() // whoever waits for this may start another one at once
 		answer(w, http.StatusOK, s)
 	})
 	mux.HandleFunc("POST /v1/upgrade", l.upgradeOver)

@@ -127,15 +127,20 @@ func (s *service) takeOver(ctx context.Context) error {
 	return nil
 }
 
-// end takes back what was told.
+// end takes back what was told, and gives back what was handed in.
 func (s *service) end() {
+	s.untell()
+	s.sockets.Close()
+	s.tell(s.notifier.Close())
+}
+
+// untell takes back what scripts were told.
+func (s *service) untell() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.notes.end(); err != nil {
 		s.log.Warn("removing a file for scripts", slog.Any("err", err))
 	}
-	s.sockets.Close()
-	s.tell(s.notifier.Close())
 }
 
 // attend takes over, and then does what the signals ask that are not the runtime's, until ctx ends.
