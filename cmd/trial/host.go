@@ -20,6 +20,7 @@ type host struct {
 
 	mu      sync.Mutex
 	present *visit
+	closing bool
 	from    netip.Addr
 }
 
@@ -39,12 +40,14 @@ func newHost(stack http.Handler, log *slog.Logger) *host {
 	h.server = &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h.mu.Lock()
-			v := h.present
+			v, closing := h.present, h.closing
 			h.present = nil
-			h.requests.Add(1)
+			if !closing {
+				h.requests.Add(1)
+				defer h.requests.Done()
+			}
 			h.mu.Unlock()
-			defer h.requests.Done()
-			if v == nil {
+			if v == nil || closing {
 				http.Error(w, "one request at a time", http.StatusServiceUnavailable)
 				return
 			}
@@ -74,6 +77,9 @@ func (h *host) expect(from netip.Addr) *visit {
 func (h *host) close(patience time.Duration) bool {
 	_ = h.server.Close() // connections in memory
 	<-h.served
+	h.mu.Lock()
+	h.closing = true // a connection accepted before may bring one yet
+	h.mu.Unlock()
 	ended := make(chan struct{})
 	go func() {
 		h.requests.Wait()
