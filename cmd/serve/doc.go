@@ -14,7 +14,8 @@
 // server and its successor, and what the one no longer accepts the other does. Closing a
 // server's listener never closes the socket.
 //
-// A unix socket is created closed to everybody and opened to its mode. A socket file that
+// A unix socket is created closed to everybody and opened to its mode. A reload makes one anew whose file somebody has
+// removed, unless the file was another process's or others accept from it. A socket file that
 // nobody answers is replaced; one that answers is an error; what is no socket is left alone.
 //
 // A socket may be handed in by another process ([Options.Inherit]): by a supervisor, or by the stackd that this one

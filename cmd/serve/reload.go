@@ -287,7 +287,7 @@ type stage struct {
 func (r *Runtime) prepare(ctx context.Context, next *Generation) (*stage, error) {
 	s := &stage{sockets: make(map[string]*socket)}
 	for address, sock := range r.sockets {
-		if slices.ContainsFunc(next.all(), func(n Server) bool { return n.Address == address }) {
+		if slices.ContainsFunc(next.all(), func(n Server) bool { return n.Address == address && (n.Held || !sock.lost()) }) {
 			s.sockets[address] = sock
 		} else {
 			s.dropped = append(s.dropped, sock)
@@ -295,7 +295,7 @@ func (r *Runtime) prepare(ctx context.Context, next *Generation) (*stage, error)
 	}
 	for _, want := range next.all() {
 		i := slices.IndexFunc(r.servers, func(have *server) bool {
-			return want.ID != "" && have.ID == want.ID && have.Address == want.Address
+			return want.ID != "" && have.ID == want.ID && have.Address == want.Address && s.sockets[want.Address] == r.sockets[want.Address]
 		})
 		if i >= 0 {
 			s.servers = append(s.servers, r.servers[i])

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -131,6 +132,18 @@ func clearStale(ctx context.Context, path string) error {
 	default:
 		return fmt.Errorf("unix socket %q: a socket is there, and whether it is in use can't be told: %w", path, reason(err))
 	}
+}
+
+// lost reports whether the socket's file was removed, so that nobody can connect any more and another has to be made.
+func (s *socket) lost() bool {
+	if s.path == "" || s.inherited {
+		return false
+	}
+	if _, err := os.Lstat(s.path); !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	folder, err := os.Stat(filepath.Dir(s.path))
+	return err == nil && folder.IsDir()
 }
 
 // setMode changes who may connect from now on.

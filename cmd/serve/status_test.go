@@ -321,3 +321,40 @@ func TestControlMoves(t *testing.T) {
 		t.Errorf("the status has %d listeners", got)
 	}
 }
+
+// A reload makes sockets anew whose files somebody has removed; it is no reason to refuse one that the folder is gone.
+func TestSocketFileRemoved(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	told, served := filepath.Join(dir, "told"), filepath.Join(dir, "served")
+	p := run(t, sequence(Generation{
+		Handler: say("x"), Servers: []Server{on("unix:"+served, "a")}, Control: controlledAt(told, say("control")),
+	}))
+	answered := func() {
+		t.Helper()
+		for path, want := range map[string]string{told: "control", served: "x"} {
+			if got := mustGet(t, overUnix(t, path), "http://stackd/"); got != want {
+				t.Errorf("%s answers %q, want %q", path, got, want)
+			}
+		}
+	}
+	answered()
+	for _, path := range []string{told, served} {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		p.reload(t)
+		answered()
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	p.reload(t)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p.reload(t)
+	answered()
+}
