@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -163,7 +164,12 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 	changes := stack.Changes()
 	g.Handler, g.Slot = stack, stack.Slot
 	g.Watch = append(files, stack.Depends()...)
-	g.Close, g.Closing = func() error { stack.Close(); return nil }, stack.Closing
+	g.Close, g.Closing = func() error {
+		stack.Close()
+		// A load leaves garbage behind, many times what serving does. The system has it back before the next one.
+		debug.FreeOSMemory()
+		return nil
+	}, stack.Closing
 	g.Made.Built, g.Made.Carried, g.Made.Retired = names(changes.Built), names(changes.Carried), names(changes.Retired)
 	g.Made.Check, g.Made.Build = checked.Sub(begin), time.Since(checked)
 	if l.stack != nil {
