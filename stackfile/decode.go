@@ -161,6 +161,9 @@ func (c *decoding) unknown(t *registry.Type, p pair, path string, skip []string)
 		hint = c.others(p.key)
 	}
 	if hint == "" {
+		hint = c.elsewhere(p, slices.Contains(skip, "as"))
+	}
+	if hint == "" {
 		switch {
 		case len(t.Fields) == 0:
 			hint = "; it has no settings"
@@ -173,6 +176,26 @@ func (c *decoding) unknown(t *registry.Type, p pair, path string, skip []string)
 		where = where[:1] // "errors: errors has no setting" says it twice
 	}
 	c.problems.add(p.keyPos, where, "%s has no setting %q%s", owner, p.key, hint)
+}
+
+// elsewhere returns a hint where a key belongs that no component has for a setting. Entry says that it stands in an
+// entry of the stack, or of the servers.
+func (c *decoding) elsewhere(p pair, entry bool) string {
+	switch {
+	case slices.Contains(Keys(), p.key):
+		return "; it is a key of the file, and stands at the left margin"
+	case strings.HasPrefix(p.key, "/"):
+		return "; a pattern stands under urls:"
+	}
+	for _, d := range c.registry.Named(p.key) {
+		if entry && (d.Kind == registry.KindMiddleware || d.Kind == registry.KindApp) {
+			if p.value.where != "" { // under a pattern
+				return fmt.Sprintf("; it is %s: write it beside %s", aKind(d.Kind), c.planned.path)
+			}
+			return fmt.Sprintf("; it is %s, and an entry of its own in stack:", aKind(d.Kind))
+		}
+	}
+	return ""
 }
 
 // deeper returns a hint that the key is a setting one level down.

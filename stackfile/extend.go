@@ -34,13 +34,16 @@ func (l *loader) keys(top *node, legal []string) {
 			continue
 		}
 		hint := l.ofServer(pair.key, legal)
+		if hint == "" && len(l.registry.Named(pair.key)) > 0 && slices.Contains(legal, "stack") {
+			hint = "; components are entries of servers: and stack:"
+		}
+		if hint == "" && strings.Contains(pair.key, "/") && slices.Contains(legal, "urls") {
+			hint = "; a pattern stands under urls:"
+		}
 		if hint == "" {
 			hint = didYouMean(pair.key, legal)
 		}
 		l.guessed = append(l.guessed, hint)
-		if hint == "" && len(l.registry.Named(pair.key)) > 0 && slices.Contains(legal, "stack") {
-			hint = "; components are entries of servers: and stack:"
-		}
 		if hint == "" {
 			hint = "; there is " + oneOf(legal)
 		}

@@ -411,7 +411,8 @@ func (l *loader) entries(top *node, key, example string) []*node {
 
 func (l *loader) servers(ctx context.Context, top *node) []*planned {
 	d := &decoder{
-		registry: l.registry, problems: l.problems, dir: l.source.dir, slots: func(pos, string, string) string { return "" },
+		registry: l.registry, problems: l.problems, dir: l.source.dir,
+		slots:   func(at pos, setting, _ string) string { return l.entryWith(top.get("stack"), at, setting) },
 		mounted: func(n *node, within string) *Plan { return l.mounted(ctx, n, within) },
 	}
 	var servers []*planned
@@ -513,6 +514,20 @@ func (l *loader) slotWith(at pos, setting, not string) string {
 	return ""
 }
 
+// entryWith is slotWith for what is read before the slots are. Stack may be nil, and of a long one the beginning
+// is looked at.
+func (l *loader) entryWith(stack *node, at pos, setting string) string {
+	if stack == nil {
+		return ""
+	}
+	for _, n := range stack.items[:min(len(stack.items), 100)] {
+		if name, def := l.standing(n); def != nil && def.Settings.Field(setting) != nil {
+			return fmt.Sprintf("; %s (%s) has", name, n.pos.seenFrom(at))
+		}
+	}
+	return ""
+}
+
 func (l *loader) urls(n *node) {
 	if n == nil || n.isNull() || n.form == broken {
 		return
@@ -593,6 +608,9 @@ func (l *loader) unknownSlot(o *override, p pair) {
 	}
 	if hint == "" && (l.registry.Lookup(registry.KindMiddleware, p.key) != nil || l.registry.Lookup(registry.KindApp, p.key) != nil) {
 		hint = fmt.Sprintf("; an override can't add one: place it in stack: with {use: %s, off: true} and switch it on here", p.key)
+	}
+	if others := l.registry.Named(p.key); hint == "" && len(others) == 1 {
+		hint = fmt.Sprintf("; it is %s%s", aKind(others[0].Kind), strings.Replace(belongs(l.registry, others), "; it", ", and", 1))
 	}
 	if hint == "" {
 		hint = "; there is " + oneOf(legal)

@@ -14,16 +14,20 @@ func didYouMean(word string, candidates []string) string {
 	if len(word) > longestWord {
 		return ""
 	}
-	best, distance := "", len(word)/3+1
+	best, distance := "", 0
+	squeezed, words, sorted := squeeze(word), parts(word), letters(word)
 	for _, c := range slices.Sorted(slices.Values(candidates)) {
 		d := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(c))
-		if squeeze(word) == squeeze(c) {
-			d = 0 // max-size and maxSize for max_size
+		switch {
+		case d == 0:
+		case squeezed == squeeze(c), // max-size and maxSize for max_size
+			len(words) > 1 && slices.Equal(words, parts(c)): // basic_auth for auth_basic
+			d = 0
+		case len(word) == len(c) && sorted == letters(c), // sotre for store
+			strings.HasPrefix(word, c+"_"), strings.HasPrefix(c, word+"_"): // path_name for path
+			d = 1
 		}
-		if a, b := parts(word), parts(c); len(a) > 1 && slices.Equal(a, b) {
-			d = 0 // basic_auth for auth_basic
-		}
-		if d < distance || d == distance && best == "" {
+		if most := max(1, (min(len(word), len(c))+1)/3); d <= most && (best == "" || d < distance) {
 			best, distance = c, d
 		}
 	}
@@ -51,6 +55,13 @@ func squeeze(s string) string {
 		}
 		return unicode.ToLower(r)
 	}, s)
+}
+
+// letters returns the letters of a name, sorted.
+func letters(s string) string {
+	sorted := []rune(squeeze(s))
+	slices.Sort(sorted)
+	return string(sorted)
 }
 
 // oneOf joins words as a sentence does: a, b or c.
