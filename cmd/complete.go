@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/schema"
 	"github.com/stackd/stackd/stackfile"
 )
@@ -60,6 +61,22 @@ func (p *program) urls(c *cobra.Command, args []string, word string) ([]cobra.Co
 			url = rest // what follows a method
 		}
 		found = append(found, url)
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp
+}
+
+// slots completes the name of a slot of the stack file that is the first argument.
+func (p *program) slots(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	plan, _, err := stackfile.Load(c.Context(), p.registry, args[0], stackfile.Options{})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp // explain will say what is wrong with it
+	}
+	var found []cobra.Completion
+	for _, s := range plan.Outline().Slots {
+		found = append(found, cobra.CompletionWithDesc(s.Name, s.Kind+": "+schema.Synopsis(p.registry.Lookup(registry.Kind(s.Kind), s.Component))))
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp
 }

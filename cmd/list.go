@@ -81,14 +81,26 @@ func (p *program) rule(id string) error {
 
 // suggest returns what name was probably meant to be, or where to look.
 func (p *program) suggest(name string) string {
-	best, distance := "", len(name)/3+1
+	var names []string
 	for _, d := range p.registry.All() {
-		if n := levenshtein.ComputeDistance(name, d.Name); n <= distance {
-			best, distance = d.Name, n-1
+		names = append(names, d.Name)
+	}
+	if hint := didYouMean(name, names); hint != "" {
+		return hint
+	}
+	return "; stackd list names them"
+}
+
+// didYouMean returns a hint at the name that was probably meant, or nothing.
+func didYouMean(name string, names []string) string {
+	best, distance := "", len(name)/3+1
+	for _, other := range names {
+		if n := levenshtein.ComputeDistance(name, other); n <= distance {
+			best, distance = other, n-1
 		}
 	}
 	if best == "" {
-		return "; stackd list names them"
+		return ""
 	}
 	return fmt.Sprintf("; did you mean %q?", best)
 }
