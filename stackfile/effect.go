@@ -65,6 +65,8 @@ type effects struct {
 	covering [][]int
 	key      []byte
 	touched  []bool
+	// puts tells which overrides put another component into a slot.
+	puts []bool
 	// laid counts what vars and settings come to where overrides are laid over them.
 	laid int
 	// places counts the slots of the sets that differ from the stack as it is written.
@@ -298,11 +300,13 @@ func (e *effects) prepare(patterns []pattern, areas []region) {
 	e.speaks = make([][]int, len(e.overrides))
 	e.topics = make([]topics, len(e.overrides))
 	e.touched = make([]bool, len(e.slots))
+	e.puts = make([]bool, len(e.overrides))
 	for n, o := range e.overrides {
 		for _, so := range o.slots {
 			i := slices.Index(e.slots, so.slot)
 			e.speaks[n] = append(e.speaks[n], i)
 			e.topics[n].add(i)
+			e.puts[n] = e.puts[n] || so.def != nil
 		}
 		slices.Sort(e.speaks[n])
 		if o.vars != nil {
@@ -432,7 +436,12 @@ func (e *effects) conflicts(area region) (found bool) {
 			}
 		}
 	}
-	return found
+	return e.restarts(area) || found
+}
+
+// more reports whether override a is more specific than b.
+func (e *effects) more(a, b int) bool {
+	return e.overrides[a].pattern.moreSpecific(e.overrides[b].pattern)
 }
 
 // conflict finds what overrides a and b set differently.
@@ -440,19 +449,23 @@ func (e *effects) conflict(area region, a, b int) (found bool) {
 	of := e.byPath(a)
 	for _, second := range e.leavesOf(b) {
 		for first := range related(of, second.path) {
-			if !first.against(second) || e.settled(area, a, b, first, second) {
+			if !first.against(second) || e.settled(area, a, b, first, second) || e.unheard(area, a, b, second.slot) {
 				continue
 			}
 			found = true
-			at, than := b, a
-			if first.at.compare(second.at) > 0 {
-				first, second, at, than = second, first, a, b
-			}
-			e.problems.report(ruleConflict, second.at, []string{e.overrides[at].key}, "%s is %s here and %s%s for %q (%s), and both match %s; an override for %q must say which",
-				second.name(), second.shown, first.other(second), first.shown, e.overrides[than].key, first.at.seenFrom(second.at), area.pattern.example(), area.pattern.String())
+			e.contrast(area, a, b, first, second)
 		}
 	}
 	return found
+}
+
+// contrast says that overrides a and b set something differently.
+func (e *effects) contrast(area region, a, b int, first, second leaf) {
+	if first.at.compare(second.at) > 0 {
+		a, b, first, second = b, a, second, first
+	}
+	e.problems.report(ruleConflict, second.at, []string{e.overrides[b].key}, "%s is %s here and %s%s for %q (%s), and both match %s; an override for %q must say which",
+		second.name(), second.shown, first.other(second), first.shown, e.overrides[a].key, first.at.seenFrom(second.at), area.pattern.example(), area.pattern.String())
 }
 
 // settled reports whether overrides that have the last word over a, over b or over both make
@@ -539,6 +552,12 @@ type leaf struct {
 	// value is compared, shown is told to people.
 	value, shown string
 	at           pos
+	// slot is the one whose settings it is among, if any.
+	slot *slot
+	// restores says that it is a null that restores a default, and entry how long the path is to the
+	// innermost entry of a map that it makes be there.
+	restores bool
+	entry    int
 	// uses are the components that the same override names by use: on the way to it.
 	uses []use
 }
@@ -555,7 +574,9 @@ func (l leaf) governs(m leaf) bool {
 func (l leaf) against(m leaf) bool {
 	switch {
 	case l.path == m.path:
-		return l.value != m.value
+		return l.value != m.value || l.restores != m.restores
+	case l.restores && m.restores:
+		return l.governs(m) && m.entry >= len(l.path) || m.governs(l) && l.entry >= len(m.path)
 	case l.governs(m):
 		return !l.chooses || !slices.Contains(m.uses, use{l.path, l.value})
 	case m.governs(l):
@@ -596,11 +617,11 @@ func (e *effects) leavesOf(o int) []leaf {
 func (e *effects) findLeaves(index int) []leaf {
 	o := e.overrides[index]
 	var found []leaf
-	var walk func(path string, uses []use, n *node, t *registry.Type, at pos)
-	walk = func(path string, uses []use, n *node, t *registry.Type, at pos) {
+	var walk func(path string, entry int, uses []use, n *node, t *registry.Type, at pos)
+	walk = func(path string, entry int, uses []use, n *node, t *registry.Type, at pos) {
 		ref := t != nil && t.Form == registry.FormRef
 		if n.form != mapping {
-			l := leaf{path: path, value: n.show(), shown: n.show(), at: at, uses: uses}
+			l := leaf{path: path, value: n.show(), shown: n.show(), at: at, restores: t != nil && n.isNull(), entry: entry, uses: uses}
 			switch {
 			case t != nil && t.Form == registry.FormSecret:
 				l.shown = registry.NewSecret(n.text).String()
@@ -628,12 +649,16 @@ func (e *effects) findLeaves(index int) []leaf {
 				// It is replaced as a whole. There may be secrets in it.
 				found = append(found, leaf{path: path + "\x00" + p.key, value: p.value.show(), shown: p.value.is(), at: p.keyPos, uses: uses})
 			default:
-				walk(path+"\x00"+p.key, uses, p.value, e.inner(t, p.key), p.keyPos)
+				inner, within := path+"\x00"+p.key, entry
+				if t != nil && t.Form == registry.FormMap && p.value.form == mapping {
+					within = len(inner)
+				}
+				walk(inner, within, uses, p.value, e.inner(t, p.key), p.keyPos)
 			}
 		}
 	}
 	if o.vars != nil {
-		walk("\x00vars", nil, o.vars, nil, o.vars.pos)
+		walk("\x00vars", 0, nil, o.vars, nil, o.vars.pos)
 	}
 	if n := o.onReload; n != nil {
 		found = append(found, leaf{path: "\x00" + onReloadKey, value: string(n.reloading()), shown: string(n.reloading()), at: n.pos})
@@ -652,11 +677,14 @@ func (e *effects) findLeaves(index int) []leaf {
 			continue
 		}
 		// Settings for different components don't meet.
-		def := e.addressed(s, index)
+		def, from := e.addressed(s, index), len(found)
 		for _, p := range so.node.pairs {
 			if p.key != "off" && p.key != "use" {
-				walk("\x00"+s.name+"\x00("+def.Name+")\x00"+p.key, nil, p.value, e.inner(def.Settings, p.key), p.keyPos)
+				walk("\x00"+s.name+"\x00("+def.Name+")\x00"+p.key, 0, nil, p.value, e.inner(def.Settings, p.key), p.keyPos)
 			}
+		}
+		for i := range found[from:] {
+			found[from+i].slot = s
 		}
 	}
 	return found

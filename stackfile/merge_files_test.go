@@ -29,16 +29,14 @@ func (m *mixer) files(patterns []string) mixFiles {
 		}
 		s.silent = m.n(2) == 0
 	}
-	// Overrides put another component into each slot once: what several come to is for FuzzMerge, of one file.
-	chosen := make(map[string]bool)
-	for _, o := range slices.Concat(f.base.overrides, f.over.overrides) {
-		for name, said := range o.slots {
-			if t, ok := said.(mix); ok && t["use"] != nil {
-				if chosen[name] {
-					delete(t, "use")
-				}
-				chosen[name] = true
-			}
+	// Both often speak of the same URLs.
+	for i := range f.over.overrides {
+		if len(f.base.overrides) == 0 || m.n(2) == 0 {
+			continue
+		}
+		pattern := f.base.overrides[m.n(len(f.base.overrides))].pattern
+		if !slices.ContainsFunc(f.over.overrides, func(o mixOverride) bool { return o.pattern == pattern }) {
+			f.over.overrides[i].pattern = pattern
 		}
 	}
 	return f

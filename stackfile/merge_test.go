@@ -86,6 +86,8 @@ type mixStack struct {
 	vars      mix
 	slots     []mixSlot
 	overrides []mixOverride
+	// ref is the default of every component's ref; empty for the component's own.
+	ref string
 }
 
 // mixer makes stacks of bytes.
@@ -192,6 +194,10 @@ func (m *mixer) vars() mix {
 func (m *mixer) stack(patterns []string) mixStack {
 	s := mixStack{vars: m.vars()}
 	s.slots = []mixSlot{{name: "a", use: "mwone", off: m.n(4) == 0, settings: m.settings()}, {name: "b", use: "mwtwo", off: m.n(4) == 0, settings: m.settings()}, {name: "app", use: "appone", settings: m.settings()}}
+	near := m.n(2) == 0
+	if near { // so that there are orders to make a difference
+		patterns = slices.DeleteFunc(slices.Clone(patterns), func(p string) bool { return !meetsOthers(p) })
+	}
 	taken := map[string]bool{}
 	for range m.n(6) + 1 {
 		o := mixOverride{pattern: patterns[(m.n(256)<<8|m.n(256))%len(patterns)], slots: map[string]any{}}
@@ -206,7 +212,7 @@ func (m *mixer) stack(patterns []string) mixStack {
 			switch what := m.n(6); {
 			case what < 2:
 				o.slots[slot.name] = m.settings()
-			case what == 2:
+			case what == 2, what == 5 && near:
 				t := m.settings()
 				t["use"] = slot.use[:len(slot.use)-3] + []string{"one", "two"}[m.n(2)]
 				o.slots[slot.name] = t
@@ -225,7 +231,13 @@ func (m *mixer) stack(patterns []string) mixStack {
 	return s
 }
 
-// write writes a value in block style, so that each scalar has a line of its own.
+// meetsOthers reports whether a pattern has one of the paths that all match /a/b.
+func meetsOthers(p string) bool {
+	parts := patternParts.FindStringSubmatch(p)
+	return slices.Contains([]string{"/", "/a/", "/{x0}/", "/a/{x1}", "/{x0}/b", "/{x0}/{x1}", "/a/b"}, parts[3])
+}
+
+// writeMix writes a value in block style, so that each scalar has a line of its own.
 func writeMix(b *strings.Builder, indent string, v any) {
 	switch v := v.(type) {
 	case nil:
@@ -450,7 +462,7 @@ func (m *model) effective(order []int) []string {
 		if off {
 			lines[len(lines)-1] += " off"
 		}
-		lines = append(lines, settingLines(slot.name, use[len(use)-3:], settings)...)
+		lines = append(lines, settingLines(slot.name, use[len(use)-3:], m.stack.ref, settings)...)
 	}
 	return lines
 }
@@ -478,8 +490,12 @@ func text(v any, fallback string) string {
 	return fallback
 }
 
-// settingLines lists settings with the defaults of the component of that name.
-func settingLines(slot, name string, settings mix) []string {
+// settingLines lists settings with the defaults of the component of that name, and ref as that of its ref,
+// unless it is empty.
+func settingLines(slot, name, ref string, settings mix) []string {
+	if ref == "" {
+		ref = name
+	}
 	n := slices.Index([]string{"one", "two"}, name)
 	var lines []string
 	add := func(path, value string) { lines = append(lines, slot+"."+path+": "+value) }
@@ -510,7 +526,7 @@ func settingLines(slot, name string, settings mix) []string {
 	nested, _ := settings["nested"].(mix)
 	add("nested.a", text(nested["a"], "nested"+name))
 	add("nested.b", text(nested["b"], strconv.Itoa(n)))
-	store("ref", settings["ref"], name)
+	store("ref", settings["ref"], ref)
 	refs, _ := settings["refs"].(mix)
 	none := true
 	for _, key := range slices.Sorted(maps.Keys(refs)) {
@@ -615,9 +631,10 @@ func visible(lines []string) []string {
 	})
 }
 
-// with returns the stack with other references below the overrides. Which overrides are in
-// conflict doesn't depend on those, so there is one if there is for any of them.
+// with returns the stack with other references below the overrides, those of the defaults among them. Which
+// overrides are in conflict doesn't depend on those, so there is one if there is for any of them.
 func (s mixStack) with(ref any) mixStack {
+	s.ref, _ = ref.(string)
 	s.slots = slices.Clone(s.slots)
 	for i := range s.slots {
 		settings := maps.Clone(s.slots[i].settings)
