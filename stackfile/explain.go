@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/inspect"
 )
 
@@ -61,13 +62,7 @@ func (p *Plan) history(i int, f *effect, set []int) inspect.Slot {
 	if f.switched != f.slot.at || f.off {
 		s.Switched = f.switched.String()
 	}
-	e := p.spare()
-	var steps []*effect
-	for n := range len(set) + 1 {
-		if n == 0 || p.layers.overrides[set[n-1]].speaks(f.slot) != nil {
-			steps = append(steps, e.make(p.layers.slots[i], set[:n]))
-		}
-	}
+	steps := p.steps(p.layers.slots[i], set)
 	last := len(steps) - 1
 	settings := make([]map[string]inspect.Former, len(steps))
 	for n, step := range steps {
@@ -93,6 +88,36 @@ func (p *Plan) history(i int, f *effect, set []int) inspect.Slot {
 		})
 	}
 	return s
+}
+
+// steps are what a slot comes to with one thing after another that is said of it: the entry, and the overrides in
+// set. What an extended file said comes before what the file that extends it made of that.
+func (p *Plan) steps(s *slot, set []int) []*effect {
+	var steps []*effect
+	e := p.spare()
+	for _, was := range e.formers(s.node) {
+		if entry, ok := e.entry(was.value, registry.KindMiddleware, registry.KindApp); ok {
+			steps = append(steps, e.make(&slot{name: s.name, def: entry.def, off: entry.off, node: entry.node, at: entry.at}, nil))
+		}
+	}
+	steps = append(steps, e.make(s, nil))
+	for n, index := range set {
+		o := p.layers.overrides[index]
+		says := o.speaks(s)
+		if says == nil {
+			continue
+		}
+		for _, was := range e.formers(says.said) {
+			if so, ok := e.slotOverride(o, s, was); ok {
+				before := p.spare()
+				before.overrides = slices.Clone(before.overrides)
+				before.overrides[index] = &override{key: o.key, at: o.at, pattern: o.pattern, slots: []*slotOverride{so}}
+				steps = append(steps, before.make(s, set[:n+1]))
+			}
+		}
+		steps = append(steps, e.make(s, set[:n+1]))
+	}
+	return steps
 }
 
 // formers returns the settings of a slot by name; none if there are problems with them.
@@ -127,9 +152,16 @@ func before(name string, steps []map[string]inspect.Former) []inspect.Former {
 // varsOf returns the vars under the overrides in set, each with what it was before.
 func (p *Plan) varsOf(set []int) []inspect.Setting {
 	vars := p.none.vars
-	steps := []map[string]inspect.Former{flatVars(vars)}
+	var steps []map[string]inspect.Former
+	for _, was := range p.layers.formers(vars) {
+		steps = append(steps, flatVars(was.value))
+	}
+	steps = append(steps, flatVars(vars))
 	for _, o := range set {
 		if over := p.layers.overrides[o].vars; over != nil {
+			for _, was := range p.layers.formers(over) {
+				steps = append(steps, flatVars(mergeFree(vars, was.value)))
+			}
 			vars = mergeFree(vars, over)
 			steps = append(steps, flatVars(vars))
 		}

@@ -278,7 +278,9 @@ func (l *loader) extend(base, over *node) *node {
 		}
 		switch b.key {
 		case "vars", "deadlines", "reload", "check":
-			return mergeFree(b.value, o.value)
+			return l.replaces(b, mergeFree(b.value, o.value))
+		case onReloadKey:
+			return l.replaces(b, o.value)
 		case "stack":
 			return l.extendStack(b.value, o.value)
 		}
@@ -309,6 +311,27 @@ func (l *loader) standing(n *node) (name string, def *registry.Definition) {
 		return as.text, def
 	}
 	return use, def
+}
+
+// replaces notes what was there before n, for explain, and returns n.
+func (l *loader) replaces(was pair, n *node) *node {
+	if n != was.value && was.value.form != broken {
+		if l.former == nil {
+			l.former = make(map[*node]pair)
+		}
+		l.former[n] = was
+	}
+	return n
+}
+
+// formers returns what n has replaced in the files that are extended, the first first.
+func (l *loader) formers(n *node) []pair {
+	var all []pair
+	for was, ok := l.former[n]; ok; was, ok = l.former[was.value] {
+		all = append(all, was)
+	}
+	slices.Reverse(all)
+	return all
 }
 
 // extendStack lays the stack of a file over that of the file that it extends, whose order stands. A new entry
@@ -345,7 +368,7 @@ func (l *loader) extendStack(base, over *node) *node {
 				l.problems.add(n.pos, nil, "%s stands behind %s here, and before it in what is extended (%s); the order there stands", name, before, b.pos.seenFrom(n.pos))
 			}
 			if slot, _ := l.standing(b); slot == name {
-				n = l.extendEntry(b, n)
+				n = l.replaces(pair{keyPos: b.pos, value: b}, l.extendEntry(b, n))
 			}
 			merged.items[at] = n
 			merged.items = slices.Insert(merged.items, at, first...)
@@ -435,14 +458,14 @@ func (l *loader) extendURLs(base, over *node, slots map[string]*registry.Definit
 		b := base.pairs[i].value
 		if b.form == mapping && o.value.form == mapping {
 			o.value = byKey(b, o.value, func(b, o pair) *node {
-				if o.key == "vars" {
-					return mergeFree(b.value, o.value)
-				}
 				from, to := switched(b.value), switched(o.value)
-				if from.form != mapping || to.form != mapping {
-					return o.value
+				switch {
+				case o.key == "vars":
+					return l.replaces(b, mergeFree(b.value, o.value))
+				case from.form != mapping || to.form != mapping:
+					return l.replaces(b, o.value)
 				}
-				return l.laySlot(from, to, slots[o.key])
+				return l.replaces(b, l.laySlot(from, to, slots[o.key]))
 			})
 		}
 		merged.pairs[i] = o

@@ -146,6 +146,8 @@ type loader struct {
 	partial bool
 	// guessed are the keys that misspelt ones were probably meant to be.
 	guessed []string
+	// former is what an extended file said, by what came of it when the file that extends it was laid over that.
+	former map[*node]pair
 }
 
 // slot is one entry of the stack as it was written.
@@ -185,8 +187,8 @@ type slotOverride struct {
 	at   pos
 	def  *registry.Definition // another component, or nil
 	off  *bool                // switched on or off, or nil
-	// node has the settings; nil for none.
-	node *node
+	// node has the settings; nil for none. Said is all that stands there.
+	node, said *node
 }
 
 func (l *loader) load(ctx context.Context, top *node) *Plan {
@@ -638,7 +640,7 @@ func entryKeys() []string { return []string{"use", "as", "off"} }
 func overrideKeys() []string { return []string{"vars", onReloadKey} }
 
 func (l *loader) slotOverride(o *override, s *slot, p pair) (*slotOverride, bool) {
-	so := &slotOverride{slot: s, at: p.keyPos}
+	so := &slotOverride{slot: s, at: p.keyPos, said: p.value}
 	n := p.value
 	where := []string{o.key, s.name}
 	switch {

@@ -64,10 +64,17 @@ func (p *Plan) onReloadOf(set []int) inspect.Setting {
 		return inspect.Former{Value: string(n.reloading()), Origin: n.pos.String()}
 	}
 	said := p.none.onReload
-	steps := []map[string]inspect.Former{{onReloadKey: former(said)}}
+	var steps []map[string]inspect.Former
+	step := func(n *node) {
+		for _, was := range p.layers.formers(n) {
+			steps = append(steps, map[string]inspect.Former{onReloadKey: former(was.value)})
+		}
+		steps = append(steps, map[string]inspect.Former{onReloadKey: former(n)})
+	}
+	step(said)
 	for _, o := range set {
 		if over := p.layers.overrides[o].onReload; over != nil {
-			steps = append(steps, map[string]inspect.Former{onReloadKey: former(over)})
+			step(over)
 		}
 	}
 	is := steps[len(steps)-1][onReloadKey]
