@@ -329,14 +329,14 @@ func TestReloads(t *testing.T) {
 	}
 	mu.Unlock()
 	streams.Wait()
+	close(stop)
+	clients.Wait() // one of theirs may be kept, and holds what it uses
 	// What is open is what the last stack holds: nothing of the failed ones, nor of those before.
 	closers.Wait()
 	_, held := carriedOf(current.stack)
 	if _, open := l.count(); open != held {
 		t.Errorf("%d instances are open, and the stack has %d", open, held)
 	}
-	close(stop)
-	clients.Wait()
 	retire(current)
 	closers.Wait()
 	made, open := l.count()
