@@ -143,6 +143,7 @@ func (c *linter) warn(ctx context.Context, faulty bool) {
 		return
 	}
 	c.slotsOff()
+	c.bareHosts()
 	c.gaps()
 	for i := range c.overrides {
 		if i%256 == 0 {
@@ -249,6 +250,18 @@ func (c *linter) order(r *route) {
 				}
 			}
 		})
+	}
+}
+
+// bareHosts finds paths that lack their first slash, and so are taken for hosts.
+func (c *linter) bareHosts() {
+	for _, o := range c.overrides {
+		host := o.pattern.host
+		if host == "" || host == "localhost" || strings.ContainsAny(host, ".:") {
+			continue
+		}
+		path := strings.TrimSpace(strings.TrimPrefix(o.key, o.pattern.method))
+		c.found.report(ruleBareHost, o.at, []string{o.key}, "the pattern is for the host %q; for that path it must begin with a slash: %q", host, "/"+path)
 	}
 }
 

@@ -126,15 +126,15 @@ func (c *decoding) fields(t *registry.Type, n *node, v reflect.Value, path strin
 		}
 		f := t.Field(p.key)
 		if f == nil {
-			c.unknown(t, p, path, skip)
+			c.unknown(t, n, p, path, skip)
 			continue
 		}
 		c.value(f.Type, p.value, v.Field(f.Index), strings.TrimPrefix(path+"."+f.Name, "."))
 	}
 }
 
-// unknown says that a key isn't a setting, and what might have been meant.
-func (c *decoding) unknown(t *registry.Type, p pair, path string, skip []string) {
+// unknown says that a key of n isn't a setting, and what might have been meant.
+func (c *decoding) unknown(t *registry.Type, n *node, p pair, path string, skip []string) {
 	c.failed = true
 	names := slices.Clone(skip)
 	for _, f := range t.Fields {
@@ -144,7 +144,10 @@ func (c *decoding) unknown(t *registry.Type, p pair, path string, skip []string)
 	if path != "" {
 		owner += "'s " + path
 	}
-	hint := deeper(t, p.key)
+	hint := c.referred(t, n, p.key)
+	if hint == "" {
+		hint = deeper(t, p.key)
+	}
 	if hint == "" {
 		hint = didYouMean(p.key, names)
 	}
@@ -193,6 +196,21 @@ func (c *decoding) elsewhere(p pair, entry bool) string {
 				return fmt.Sprintf("; it is %s: write it beside %s", aKind(d.Kind), c.planned.path)
 			}
 			return fmt.Sprintf("; it is %s, and an entry of its own in stack:", aKind(d.Kind))
+		}
+	}
+	return ""
+}
+
+// referred returns a hint that the key is a setting of a component that n names beside it.
+func (c *decoding) referred(t *registry.Type, n *node, key string) string {
+	for _, f := range t.Fields {
+		name := n.get(f.Name)
+		if f.Type.Form != registry.FormRef || name == nil {
+			continue
+		}
+		kind := reflect.New(f.Type.Go).Interface().(registry.Reference).Kind()
+		if def := c.registry.Lookup(kind, useOf(name)); def != nil && def.Settings.Field(key) != nil {
+			return fmt.Sprintf("; %[1]s has: write %[2]s: {use: %[1]s, %[3]s: …}", def.Name, f.Name, key)
 		}
 	}
 	return ""
@@ -291,6 +309,7 @@ func (c *decoding) items(t *registry.Type, n *node, v reflect.Value, path string
 	if n.form == scalar && t.Elem.Form < registry.FormRef {
 		v.Set(reflect.MakeSlice(t.Go, 1, 1)) // one plain value stands for the list of it
 		c.value(t.Elem, n, v.Index(0), path)
+		c.bad[path+"[0]"] = c.bad[path]
 		return
 	}
 	if n.form != list {

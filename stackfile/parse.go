@@ -604,7 +604,11 @@ func (p *parser) pairs(n *node, y *yaml.Node, depth int) {
 			continue
 		}
 		if line, twice := first[key.Value]; twice {
-			p.problems.add(at, nil, "%q stands twice; the first is on line %d", key.Value, line)
+			hint := ""
+			if key.Value == "use" {
+				hint = "; the next entry of a list begins with a dash"
+			}
+			p.problems.add(at, nil, "%q stands twice; the first is on line %d%s", key.Value, line, hint)
 			continue
 		}
 		first[key.Value] = key.Line

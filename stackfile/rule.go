@@ -40,6 +40,7 @@ const (
 	ruleSame        = "override-same"
 	ruleGuardGap    = "guard-gap"
 	ruleSlotOff     = "slot-off"
+	ruleBareHost    = "bare-host"
 	ruleOrder       = "order"
 	ruleSecretClear = "secret-clear"
 	ruleEnvironment = "environment"
@@ -62,6 +63,7 @@ func Rules() []Rule {
 		{ruleSame, Warning, "An override says what would hold without it."},
 		{ruleGuardGap, Warning, "A guard stands before a folder, and not before the same path without the slash, or before some methods only."},
 		{ruleSlotOff, Warning, "A slot is off for every URL."},
+		{ruleBareHost, Warning, "A pattern without a slash at its beginning is for a host, and the host has no dot."},
 		{ruleOrder, Warning, "A component stands outside of another one that it makes use of."},
 		{ruleSecretClear, Warning, "A secret is written into the stack file."},
 		{"unsafe-setting", Warning, "A setting takes a protection away."},
