@@ -26,7 +26,14 @@ import (
 
 // compile returns the JSON Schema of a registry, or one of its definitions. It checks the schema against the
 // dialect that it names.
-func compile(t testing.TB, reg *registry.Registry, definition string) *jsonschema.Schema {
+func compile(t testing.TB, reg *registry.Registry) *jsonschema.Schema {
+	t.Helper()
+	return compiler(t, reg)("")
+}
+
+// compiler returns a function that compiles a definition, or the whole schema for "". What has been compiled is
+// remembered, since the schema is large.
+func compiler(t testing.TB, reg *registry.Registry) func(definition string) *jsonschema.Schema {
 	t.Helper()
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema.JSONSchema(reg)))
 	if err != nil {
@@ -36,15 +43,18 @@ func compile(t testing.TB, reg *registry.Registry, definition string) *jsonschem
 	if err := c.AddResource("stack.schema.json", doc); err != nil {
 		t.Fatal(err)
 	}
-	location := "stack.schema.json"
-	if definition != "" {
-		location += "#/definitions/" + definition
+	return func(definition string) *jsonschema.Schema {
+		t.Helper()
+		location := "stack.schema.json"
+		if definition != "" {
+			location += "#/definitions/" + definition
+		}
+		s, err := c.Compile(location)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
 	}
-	s, err := c.Compile(location)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // decode reads YAML as an editor does: into what JSON has.
@@ -106,7 +116,7 @@ func load(t testing.TB, reg *registry.Registry, path string) error {
 // those in testdata/good, both refuse those in testdata/bad.
 func TestFiles(t *testing.T) {
 	reg := registry.Compiled()
-	s := compile(t, reg, "")
+	s := compile(t, reg)
 	for _, verdict := range []string{"good", "bad"} {
 		files, err := filepath.Glob("testdata/" + verdict + "/*.yaml")
 		if err != nil || len(files) == 0 {
@@ -131,6 +141,7 @@ func TestFiles(t *testing.T) {
 // TestDefaults writes every default of every component out, as a stack file would.
 func TestDefaults(t *testing.T) {
 	reg := registry.Compiled()
+	definition := compiler(t, reg)
 	var top struct {
 		Definitions map[string]map[string]any
 	}
@@ -146,7 +157,7 @@ func TestDefaults(t *testing.T) {
 			if slices.ContainsFunc(d.Settings.Fields, optional) && len(entry) == 1 {
 				t.Errorf("the schema tells no default of %s", name)
 			}
-			if err := compile(t, reg, name).Validate(entry); err != nil {
+			if err := definition(name).Validate(entry); err != nil {
 				t.Errorf("%v: %v", entry, err)
 			}
 		})
@@ -172,6 +183,7 @@ func defaults(of map[string]any) map[string]any {
 // component of that name has.
 func TestExamples(t *testing.T) {
 	reg := registry.Compiled()
+	definition := compiler(t, reg)
 	text, err := os.ReadFile("prose.json")
 	if err != nil {
 		t.Fatal(err)
@@ -200,7 +212,7 @@ func TestExamples(t *testing.T) {
 			named := reg.Named(name)
 			var errs []error
 			for _, d := range named {
-				err := compile(t, reg, string(d.Kind)+"."+d.Name).Validate(v)
+				err := definition(string(d.Kind)+"."+d.Name).Validate(v)
 				if err == nil {
 					return
 				}
@@ -290,7 +302,7 @@ func verdicts(t testing.TB, reg *registry.Registry, s *jsonschema.Schema, dir, s
 
 func TestValues(t *testing.T) {
 	reg := probed(t)
-	s := compile(t, reg, "")
+	s := compile(t, reg)
 	dir := t.TempDir()
 	for _, c := range []struct {
 		setting    string
@@ -382,7 +394,7 @@ func TestRequired(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := compile(t, reg, "")
+	s := compile(t, reg)
 	dir := t.TempDir()
 	for _, c := range []struct {
 		name, stack string
@@ -434,7 +446,7 @@ func TestRequired(t *testing.T) {
 // wrong what is right.
 func FuzzValue(f *testing.F) {
 	reg := probed(f)
-	s := compile(f, reg, "")
+	s := compile(f, reg)
 	settings := reflect.VisibleFields(reflect.TypeFor[probeConfig]())
 	for i := range settings {
 		f.Add(uint(i), "5", true)

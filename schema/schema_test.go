@@ -154,7 +154,7 @@ Promises
 	if diff := cmp.Diff(want, schema.Component(d)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	compile(t, reg, "")
+	compile(t, reg)
 	manual := schema.Manual(reg)
 	for _, want := range []string{
 		"| `name` | text, at most 9 characters | **required** |  |",
@@ -305,7 +305,7 @@ func TestStacks(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no stack files: %v", err)
 	}
-	s := compile(t, registry.Compiled(), "")
+	s := compile(t, registry.Compiled())
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			text, err := os.ReadFile(file)
