@@ -43,7 +43,7 @@ stack:
   - {use: maintenance, flag: closed}
   - {use: rate_limit, requests: 1000000, per: 1s}
   - compress
-  - pool
+  - {use: pool, hung_after: 10m}
   - timeout
   - {use: auth_basic, users: users.htpasswd}
   - {use: auth_forward, to: "UPSTREAM/door"}
@@ -101,7 +101,7 @@ func TestThroughEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := start(t, file)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	c := &visitor{ctx: ctx, url: s.url}
 
