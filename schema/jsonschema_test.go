@@ -212,7 +212,7 @@ func TestExamples(t *testing.T) {
 			named := reg.Named(name)
 			var errs []error
 			for _, d := range named {
-				err := definition(string(d.Kind)+"."+d.Name).Validate(v)
+				err := definition(string(d.Kind) + "." + d.Name).Validate(v)
 				if err == nil {
 					return
 				}
