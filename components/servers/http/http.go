@@ -240,8 +240,9 @@ func (s *server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 	select {
 	case err = <-served:
 	case <-ctx.Done():
-		srv.SetKeepAlivesEnabled(false)
+		// Before any connection is closed: who sees that, and connects anew, must come to another server.
 		_ = l.Close() // Serve says what came of it
+		srv.SetKeepAlivesEnabled(false)
 		if err = <-served; errors.Is(err, net.ErrClosed) {
 			// These waits have no deadline: whoever called serve cuts the connections that take
 			// too long.
