@@ -684,7 +684,10 @@ func holdMix(t *testing.T, w *world, stack mixStack, text string, plan *Plan, er
 				other.outcome(r, &conflict)
 			}
 		}
-		if conflict == "" {
+		// A reference and the settings beneath it are compared as they are written. So where one override names a component
+		// and another sets something of it, a conflict may be said that comes to nothing; the way round is never so.
+		references := func(p Problem) bool { return strings.Contains(p.Text, ".ref") }
+		if conflict == "" && !slices.ContainsFunc(ps, references) {
 			t.Fatalf("%s\nno order makes a difference, but\n%v", text, err)
 		}
 		return
