@@ -122,21 +122,15 @@ func (s *store) open(ctx context.Context) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if s.write, err = sql.Open("sqlite", s.dsn("busy_timeout(5000)", "synchronous(NORMAL)")); err != nil {
+	busy := fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds())
+	if s.write, err = sql.Open("sqlite", s.dsn(busy, "synchronous(NORMAL)")); err != nil {
 		return err
 	}
 	s.write.SetMaxOpenConns(1)
-	var mode string
-	if err := s.write.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil {
+	if err := s.prepare(ctx); err != nil {
 		return err
 	}
-	if mode != "wal" {
-		return fmt.Errorf("its journal mode is %s; it must be on a file system on which SQLite can use WAL", mode)
-	}
-	if _, err := s.write.ExecContext(ctx, layout); err != nil {
-		return foreign(err)
-	}
-	if s.read, err = sql.Open("sqlite", s.dsn("busy_timeout(5000)", "query_only(1)")); err != nil {
+	if s.read, err = sql.Open("sqlite", s.dsn(busy, "query_only(1)")); err != nil {
 		return err
 	}
 	s.read.SetMaxOpenConns(readers)
@@ -160,6 +154,38 @@ func (s *store) open(ctx context.Context) error {
 	}
 	return nil
 }
+
+// prepare has readers and the writer not wait for each other, and makes what isn't there. SQLite itself doesn't wait for
+// another process that does the same at this moment, as when several begin together.
+func (s *store) prepare(ctx context.Context) error {
+	const busy = 5 // SQLITE_BUSY, in the lower byte of several codes
+	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
+	defer cancel()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		var mode string
+		err := s.write.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode)
+		if err == nil && mode != "wal" {
+			return fmt.Errorf("its journal mode is %s; it must be on a file system on which SQLite can use WAL", mode)
+		}
+		if err == nil {
+			_, err = s.write.ExecContext(ctx, layout)
+			err = foreign(err)
+		}
+		if e, ok := errors.AsType[*driver.Error](err); !ok || e.Code()&0xff != busy {
+			return err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// busyTimeout is how long one process waits for another.
+const busyTimeout = 5 * time.Second
 
 // dsn names the file to the driver, and what each of its connections begins with.
 func (s *store) dsn(pragmas ...string) string {
