@@ -12,7 +12,8 @@
 // refused. Each server is given a listener of its own on the shared socket, by a duplicate
 // of the socket's descriptor: the kernel then shares one queue of connections among an old
 // server and its successor, and what the one no longer accepts the other does. Closing a
-// server's listener never closes the socket.
+// server's listener never closes the socket. When a reload or an upgrade is reported done, a server that
+// was replaced accepts nothing more: whoever connects then comes to its successor.
 //
 // A unix socket is created closed to everybody and opened to its mode. A reload makes one anew whose file somebody has
 // removed, unless the file was another process's or others accept from it. A socket file that

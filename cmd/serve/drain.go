@@ -285,9 +285,12 @@ func (r *Runtime) stop() {
 		servers = append(servers, s)
 	}
 	for _, s := range slices.Backward(servers) {
-		s.cancel()
+		s.retire()
 	}
-	r.leaveAccepting(told, servers)
+	if told != nil && r.replaced.Load() { // who asks now is to reach the other process
+		told.retire()
+	}
+	close(r.quiet)
 	for _, address := range slices.Backward(slices.Sorted(maps.Keys(sockets))) {
 		r.closeSocket(sockets[address])
 	}

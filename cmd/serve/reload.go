@@ -143,7 +143,7 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 			slog.String("bound", started.ln.Addr().String()))
 	}
 	for _, retired := range s.retired {
-		retired.cancel()
+		retired.retire()
 	}
 	r.tidy(s, next.all())
 	if next.Current != nil {

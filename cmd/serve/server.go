@@ -72,8 +72,9 @@ type listener struct {
 	asked  chan struct{} // closed at the first Accept
 	ask    sync.Once
 	opened chan struct{} // closed at the swap
-	closed chan struct{}
-	close  func() error // once
+	closed chan struct{} // by Close
+	shut   func() error  // closes the duplicate, once
+	close  func() error  // shut and Close, once
 }
 
 // Accept implements [net.Listener].
@@ -86,6 +87,9 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 	c, err := l.Listener.Accept()
 	if err != nil {
+		if errors.Is(err, net.ErrClosed) { // by retire, maybe: the server is to see first that its context has ended
+			<-l.closed
+		}
 		return nil, err
 	}
 	if l.owner.control { // a stop waits for the connections that are tracked, and those of the control wait for the stop
@@ -113,9 +117,10 @@ func (r *Runtime) startServer(ctx context.Context, what Server, on *socket) (*se
 		opened:   make(chan struct{}),
 		closed:   make(chan struct{}),
 	}
+	s.ln.shut = sync.OnceValue(dup.Close)
 	s.ln.close = sync.OnceValue(func() error {
 		close(s.ln.closed)
-		return dup.Close()
+		return s.ln.shut()
 	})
 	if what.Held {
 		s.Serve = wait
@@ -170,6 +175,13 @@ func (r *Runtime) open(s *server) {
 		r.died(s)
 	default:
 	}
+}
+
+// retire tells a server to end. When it returns, the server accepts nothing more, however long it takes to notice: who
+// connects now comes to another one of the same socket.
+func (s *server) retire() {
+	s.cancel()
+	_ = s.ln.shut() // what waits in the queue stays there
 }
 
 // endServer ends a server that has not been opened, and so has no connection, or the control.

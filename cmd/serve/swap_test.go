@@ -122,6 +122,77 @@ func TestSwapUnderLoad(t *testing.T) {
 	noLeak(t, before)
 }
 
+// A server that takes its time to notice that it is to end gets no connection that is made after the reload, and sees the end
+// of its context before that of its listener.
+func TestReplacedAcceptsNothing(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			address := "127.0.0.1:0"
+			if network == "unix" {
+				address = "unix:" + filepath.Join(t.TempDir(), "s")
+			}
+			notice, accepted := make(chan struct{}), make(chan error, 1)
+			slow := Server{Name: "slow", Address: address, ID: "slow", Serve: func(ctx context.Context, l net.Listener, _ http.Handler) error {
+				go func() {
+					for {
+						c, err := l.Accept()
+						if err != nil {
+							accepted <- err
+							return
+						}
+						io.WriteString(c, "slow")
+						c.Close()
+					}
+				}()
+				<-ctx.Done()
+				<-notice
+				l.Close()
+				return nil
+			}}
+			next := slow
+			next.ID = "next"
+			next.Serve = func(ctx context.Context, l net.Listener, _ http.Handler) error {
+				defer context.AfterFunc(ctx, func() { l.Close() })()
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return nil
+					}
+					io.WriteString(c, "next")
+					c.Close()
+				}
+			}
+			p := run(t, sequence(Generation{Handler: say("x"), Servers: []Server{slow}}, Generation{Handler: say("x"), Servers: []Server{next}}))
+			bound := p.Addresses()[address]
+			ask := func(want string) {
+				t.Helper()
+				c, err := net.Dial(bound.Network(), bound.String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				if got, err := io.ReadAll(c); err != nil || string(got) != want {
+					t.Fatalf("got %q, %v; want %q", got, err, want)
+				}
+			}
+			ask("slow")
+			p.reload(t)
+			for range 200 {
+				ask("next")
+			}
+			select {
+			case err := <-accepted:
+				t.Errorf("the listener ended (%v) before the server closed it", err)
+			default:
+			}
+			close(notice)
+			if err := receive(t, accepted, "end of the listener"); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Accept returned %v; want net.ErrClosed", err)
+			}
+		})
+	}
+}
+
 func TestServerOfSameIDGoesOn(t *testing.T) {
 	var calls atomic.Int64
 	counted := on("127.0.0.1:0", "a")

@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"syscall"
-	"time"
 )
 
 // Handed is a listening socket that is handed over to another process.
@@ -118,28 +117,6 @@ func (r *Runtime) hand() ([]Handed, error) {
 		all = append(all, Handed{address, os.NewFile(uintptr(fd), address), !s.inherited || s.ours != nil && s.ours()})
 	}
 	return all, nil
-}
-
-// leaveAccepting returns when the servers accept nothing more, and the control neither, if another process has taken over:
-// who asks now is to reach that one. It doesn't wait long for a server that doesn't end.
-func (r *Runtime) leaveAccepting(control *server, servers []*server) {
-	defer close(r.quiet)
-	if !r.replaced.Load() {
-		return
-	}
-	if control != nil {
-		control.cancel()
-		servers = append(slices.Clip(servers), control)
-	}
-	patience := time.NewTimer(r.grace)
-	defer patience.Stop()
-	for _, s := range servers {
-		select {
-		case <-s.ln.closed:
-		case <-patience.C:
-			return
-		}
-	}
 }
 
 // stopTrigger says in the log why the process stops.
