@@ -25,7 +25,7 @@ var yaml = []string{
 
 // contracts are the packages by which components agree.
 var contracts = []string{
-	"./registry/environ", "./registry/expect", "./registry/failure", "./registry/gateway", "./registry/gateway/fcgi", "./registry/inspect", "./registry/local", "./registry/session", "./registry/resource", "./registry/response", "./registry/servlet",
+	"./registry/direct", "./registry/environ", "./registry/expect", "./registry/failure", "./registry/gateway", "./registry/gateway/fcgi", "./registry/inspect", "./registry/local", "./registry/session", "./registry/resource", "./registry/response", "./registry/servlet",
 }
 
 // floor is one row of the table: what the packages that match must never import, and why.

@@ -20,7 +20,7 @@ func TestSlow(t *testing.T) {
 	program := peer(t, "slowhttptest")
 	dir := copyStacks(t)
 	file := filepath.Join(dir, "webware.yaml")
-	edit(t, file, `listen: "127.0.0.1:0"`, `listen: "127.0.0.1:0", read_header_timeout: 2s, body_idle_timeout: 2s, write_idle_timeout: 2s`)
+	edit(t, file, `listen: "127.0.0.1:0"`, `listen: "127.0.0.1:0", read_header_timeout: 4s, body_idle_timeout: 4s, write_idle_timeout: 4s`)
 	const size = 32 << 20
 	large := filepath.Join(dir, "webware", "site", "large.bin")
 	replace(t, large, nil)
@@ -35,7 +35,7 @@ func TestSlow(t *testing.T) {
 		args []string
 	}{
 		{"headers", []string{"-H", "-i", "1", "-u", s.url + "/"}},
-		{"bodies", []string{"-B", "-i", "5", "-u", s.url + "/counter"}},
+		{"bodies", []string{"-B", "-i", "10", "-u", s.url + "/counter"}},
 		{"readers", []string{"-X", "-w", "10", "-y", "20", "-n", "5", "-z", "32", "-u", s.url + "/large.bin"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -49,7 +49,8 @@ func TestSlow(t *testing.T) {
 			}
 			var slowest time.Duration
 			most, n := 0, 0
-			for open := 0; ctx.Err() == nil && (most < slow || open > 0); n++ {
+			// On a busy machine the first are closed when the last come.
+			for open := 0; ctx.Err() == nil && (most < slow/2 || open > 0); n++ {
 				began := time.Now()
 				if page := s.get(http.DefaultClient, "/"); page.status != http.StatusOK {
 					t.Fatalf("another client got %d", page.status)

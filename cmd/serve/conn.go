@@ -4,12 +4,14 @@ import (
 	"context"
 	"net"
 	"sync"
+
+	"github.com/stackd/stackd/registry/direct"
 )
 
 // tcpConn is a tracked connection. It embeds the concrete type, so that whoever asks finds
 // io.ReaderFrom (and with it sendfile), CloseWrite and syscall.Conn.
 type tcpConn struct {
-	*net.TCPConn
+	*direct.TCP
 	tracker *tracker
 }
 
@@ -21,7 +23,7 @@ func (c *tcpConn) Close() error {
 
 // unixConn is tcpConn for unix sockets.
 type unixConn struct {
-	*net.UnixConn
+	*direct.Unix
 	tracker *tracker
 }
 
@@ -43,9 +45,9 @@ type tracker struct {
 func (t *tracker) add(c net.Conn, owner *server) net.Conn {
 	switch concrete := c.(type) {
 	case *net.TCPConn:
-		c = &tcpConn{concrete, t}
+		c = &tcpConn{direct.NewTCP(concrete), t}
 	case *net.UnixConn:
-		c = &unixConn{concrete, t}
+		c = &unixConn{direct.NewUnix(concrete), t}
 	case *stdioConn:
 		concrete.tracker = t
 	}

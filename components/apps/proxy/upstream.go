@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stackd/stackd/registry/direct"
 	"github.com/stackd/stackd/registry/failure"
 )
 
@@ -95,6 +96,7 @@ func (u *upstream) dial(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, unreachable(err)
 	}
+	raw = direct.Wrap(raw)
 	conn := raw
 	if u.tls != nil {
 		t := tls.Client(raw, u.tls)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stackd/stackd/registry/direct"
 	"github.com/stackd/stackd/registry/failure"
 )
 
@@ -89,7 +90,7 @@ func (p *pool) dial(ctx context.Context) (*conn, error) {
 		}
 		return nil, failure.WithStatus(fmt.Errorf("the application can't be reached: %w", err), http.StatusBadGateway)
 	}
-	return newConn(nc, p.cfg.Timeout), nil
+	return newConn(direct.Wrap(nc), p.cfg.Timeout), nil
 }
 
 // put keeps a connection for another request.
