@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -31,9 +32,16 @@ const (
 	exitUsage   = 2
 )
 
+// usualProfileRate is what package runtime begins with.
+const usualProfileRate = 512 << 10
+
 // Main runs the command that the arguments ask for, and returns the exit status. It uses the
-// components that registered themselves, the standard streams, and signals.
+// components that registered themselves, the standard streams, and signals. Allocations aren't profiled, which would take
+// one and a half megabytes, unless the program or GODEBUG=memprofilerate asks for a rate of its own.
 func Main(args []string) int {
+	if runtime.MemProfileRate == usualProfileRate {
+		runtime.MemProfileRate = 0
+	}
 	p := &program{registry: registry.Compiled(), in: os.Stdin, out: &output{Writer: os.Stdout}, err: &output{Writer: os.Stderr}}
 	root := p.root()
 	root.SetArgs(withoutQuery(args))

@@ -166,8 +166,10 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 	g.Watch = append(files, stack.Depends()...)
 	g.Close, g.Closing = func() error {
 		stack.Close()
-		// A load leaves garbage behind, many times what serving does. The system has it back before the next one.
+		// A load leaves garbage behind, many times what serving does, and has touched much of the program. The system has
+		// both back before the next one.
 		debug.FreeOSMemory()
+		trim()
 		return nil
 	}, stack.Closing
 	g.Made.Built, g.Made.Carried, g.Made.Retired = names(changes.Built), names(changes.Carried), names(changes.Retired)
