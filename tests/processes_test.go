@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/stackd/stackd/cmd/control"
 )
@@ -527,4 +530,258 @@ func TestProcessesNotAfterwards(t *testing.T) {
 		refusal.Problems[0].Text != "processes is 2, but this stackd was started with one and serves by itself; start it anew for more" {
 		t.Errorf("the error is %+v", err)
 	}
+}
+
+// streamsStack has a route where nothing changes, and one that changes for each word of on_reload.
+const streamsStack = `processes: 2
+servers: [{use: http, listen: "127.0.0.1:0"}]
+deadlines: {drain: 1h, stop: 1ms}
+stack: [headers, {use: proxy, to: %q}]
+urls:
+  /drain/: {headers: {response: {set: {X-Turn: "%[2]d"}}}}
+  /keep/: {headers: {response: {set: {X-Turn: "%[2]d"}}}, on_reload: keep}
+  /close/: {headers: {response: {set: {X-Turn: "%[2]d"}}}, on_reload: close}
+`
+
+// teller is the other end of streams: it says on an event stream what is sent to the channel of its path, and on a WebSocket
+// what it hears there.
+type teller struct {
+	*httptest.Server
+	mu     sync.Mutex
+	events map[string]chan string
+}
+
+func newTeller(t *testing.T) *teller {
+	t.Helper()
+	up := &teller{events: make(map[string]chan string)}
+	up.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			echo(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		for events := up.channel(r.URL.Path); ; {
+			_ = http.NewResponseController(w).Flush() // the next write says what came of it
+			select {
+			case text := <-events:
+				fmt.Fprintf(w, "data: %s\n\n", text)
+			case <-r.Context().Done():
+				return
+			}
+		}
+	}))
+	t.Cleanup(up.Close)
+	return up
+}
+
+func (up *teller) channel(path string) chan string {
+	up.mu.Lock()
+	defer up.mu.Unlock()
+	if up.events[path] == nil {
+		up.events[path] = make(chan string, 1)
+	}
+	return up.events[path]
+}
+
+// line is a WebSocket or an event stream that is open.
+type line struct {
+	path   string
+	worker int // that has it
+	ends
+}
+
+// ends is what a text goes into at one end of a line, and comes out of at the other.
+type ends struct {
+	in  func(text string) error
+	out func() (string, error)
+}
+
+// goOn checks that streams go on.
+func goOn(t *testing.T, when string, all []*line) {
+	t.Helper()
+	for _, l := range all {
+		err := l.in(when)
+		var got string
+		if err == nil {
+			got, err = l.out()
+		}
+		if err != nil || got != when {
+			t.Errorf("%s: %s of worker %d brings %q, %v", when, l.path, l.worker, got, err)
+		}
+	}
+}
+
+// end waits until streams are ended by the server.
+func end(t *testing.T, when string, all []*line) {
+	t.Helper()
+	for _, l := range all {
+		if got, err := l.out(); err == nil || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %s of worker %d must end; it brings %q, %v", when, l.path, l.worker, got, err)
+		}
+	}
+}
+
+// open opens WebSockets and event streams below a path, until each of the workers has one of both.
+func (up *teller) open(t *testing.T, s *server, below string) (all []*line) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	t.Cleanup(cancel)
+	for kind, open := range map[string]func(context.Context, *testing.T, string) ends{"socket": openSocket, "events": up.openEvents} {
+		has := make(map[int]bool)
+		for limit := time.Now().Add(patience); len(has) < 2; {
+			l := &line{path: fmt.Sprint(below, kind, len(all))}
+			l.ends = open(ctx, t, s.url+l.path)
+			requests := s.status().Requests
+			i := slices.IndexFunc(requests, func(r control.Request) bool { return r.Path == l.path })
+			if i < 0 || time.Now().After(limit) {
+				t.Fatalf("not every worker has a stream: %v; the last one is %s of %+v", has, l.path, requests)
+			}
+			l.worker = requests[i].Worker
+			has[l.worker] = true
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+func openSocket(ctx context.Context, t *testing.T, url string) ends {
+	t.Helper()
+	ws, _, err := websocket.Dial(ctx, url, nil) //nolint:bodyclose // the connection has been taken over; there is no body
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ws.CloseNow() })
+	return ends{
+		func(text string) error { return ws.Write(ctx, websocket.MessageText, []byte(text)) },
+		func() (string, error) {
+			_, text, err := ws.Read(ctx)
+			return string(text), err
+		},
+	}
+}
+
+func (up *teller) openEvents(ctx context.Context, t *testing.T, url string) ends {
+	t.Helper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = response.Body.Close()
+		transport.CloseIdleConnections()
+	})
+	events, lines := up.channel(request.URL.Path), bufio.NewReader(response.Body)
+	return ends{
+		func(text string) error { events <- text; return nil },
+		func() (string, error) {
+			text, err := lines.ReadString('\n')
+			if err == nil {
+				_, err = lines.ReadString('\n') // the empty one behind it
+			}
+			return strings.TrimSuffix(strings.TrimPrefix(text, "data: "), "\n"), err
+		},
+	}
+}
+
+// startStreams starts two processes with streams open in both, below each of the paths.
+func startStreams(t *testing.T, up *teller, below ...string) (s *server, streams map[string][]*line) {
+	t.Helper()
+	s = start(t, writeStack(t, fmt.Sprintf(streamsStack, up.URL, 0)))
+	s.await("generation serves", ofSupervisor)
+	streams = make(map[string][]*line)
+	for _, path := range below {
+		streams[path] = up.open(t, s, path)
+	}
+	return s, streams
+}
+
+// Streams live on through reloads that change nothing where they are, in the worker that they began in. What becomes of
+// the others is for on_reload to say, in every worker.
+func TestProcessesStreams(t *testing.T) {
+	up := newTeller(t)
+	s, streams := startStreams(t, up, "/same/", "/drain/", "/keep/", "/close/")
+	before := serving(s.status())
+	n := func(path string) int { return len(streams[path]) }
+	for turn, want := range []control.Reload{
+		{RequestsMoved: n("/same/"), RequestsKept: n("/keep/"), RequestsClosed: n("/close/"), Draining: n("/drain/")},
+		{RequestsMoved: n("/same/")}, // whatever else there was isn't of the generation before any more
+		{RequestsMoved: n("/same/")},
+	} {
+		when := fmt.Sprint("after reload ", turn+1)
+		replace(t, s.file, fmt.Appendf(nil, streamsStack, up.URL, turn+1))
+		got, err := s.control().Reload(t.Context())
+		if err != nil {
+			t.Fatalf("%v\n%s", err, s.log())
+		}
+		if got.RequestsMoved != want.RequestsMoved || got.RequestsKept != want.RequestsKept || got.RequestsClosed != want.RequestsClosed || got.Draining != want.Draining {
+			t.Errorf("%s the report is %+v; want %+v", when, got, want)
+		}
+		if turn == 0 {
+			end(t, when, streams["/close/"])
+		}
+		for _, path := range []string{"/same/", "/drain/", "/keep/"} {
+			goOn(t, when, streams[path])
+		}
+	}
+	// The generations between end in both workers, since nobody waits for what moves or is kept.
+	st := s.awaitStatus("that only the first generation drains", func(st control.Status) bool {
+		return len(st.Generations) == 2 && st.Generations[1].Requests == n("/drain/")
+	})
+	if st.Generations[0].Number != 4 || st.Generations[0].Requests != n("/same/") || st.Generations[1].Number != 1 || st.KeptRequests != n("/keep/") {
+		t.Errorf("the status is %+v", st)
+	}
+	if after := serving(st); !slices.Equal(after, before) {
+		t.Errorf("the workers were %v, and are %v", before, after)
+	}
+	has := make(map[string]int)
+	for _, r := range st.Requests {
+		has[r.Path] = r.Worker
+	}
+	for _, path := range []string{"/same/", "/drain/", "/keep/"} {
+		for _, l := range streams[path] {
+			if has[l.path] != l.worker {
+				t.Errorf("%s is in worker %d; it was in worker %d", l.path, has[l.path], l.worker)
+			}
+		}
+	}
+}
+
+// A worker that is killed takes no other streams with it than its own. Those of the other one live on, also through the next
+// reload, which has a new worker beside theirs.
+func TestProcessesKillStreams(t *testing.T) {
+	up := newTeller(t)
+	s, streams := startStreams(t, up, "/same/")
+	var lost, left []*line
+	for _, l := range streams["/same/"] {
+		if l.worker == 1 {
+			lost = append(lost, l)
+		} else {
+			left = append(left, l)
+		}
+	}
+	victim := s.status().Workers[0]
+	if err := syscall.Kill(victim.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	end(t, "after the kill", lost)
+	goOn(t, "after the kill", left)
+	s.awaitStatus("another worker in that place", func(st control.Status) bool {
+		return len(serving(st)) == 2 && st.Workers[0].PID != victim.PID
+	})
+	goOn(t, "with another worker", left)
+	more := up.open(t, s, "/same/more/")
+	replace(t, s.file, fmt.Appendf(nil, streamsStack, up.URL, 1))
+	report, err := s.control().Reload(t.Context())
+	if err != nil {
+		t.Fatalf("%v\n%s", err, s.log())
+	}
+	if want := len(left) + len(more); report.RequestsMoved != want || report.Draining != 0 {
+		t.Errorf("the report is %+v; %d must have moved", report, want)
+	}
+	goOn(t, "after a reload", slices.Concat(left, more))
 }

@@ -268,17 +268,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	case "/echo":
-		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // any origin
-		if err != nil {
-			return
-		}
-		defer func() { _ = ws.CloseNow() }()
-		for {
-			kind, text, err := ws.Read(r.Context())
-			if err != nil || ws.Write(r.Context(), kind, text) != nil {
-				return
-			}
-		}
+		echo(w, r)
 	}
 }
 

@@ -225,25 +225,25 @@ urls:
   /socket/: {respond: {use: proxy, to: "%s"}}
 `
 
+// echo is the other end of WebSockets: it says what it is told.
+func echo(w http.ResponseWriter, r *http.Request) {
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // any origin
+	if err != nil {
+		return
+	}
+	defer func() { _ = ws.CloseNow() }()
+	for {
+		kind, text, err := ws.Read(r.Context())
+		if err != nil || ws.Write(r.Context(), kind, text) != nil {
+			return
+		}
+	}
+}
+
 // echoServer is a server of WebSockets that say what they are told.
 func echoServer(t testing.TB) *httptest.Server {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // any origin
-		if err != nil {
-			return
-		}
-		defer ws.CloseNow() //nolint:errcheck // it is closed in any case
-		for {
-			kind, text, err := ws.Read(context.Background())
-			if err != nil {
-				return
-			}
-			if err := ws.Write(context.Background(), kind, text); err != nil {
-				return
-			}
-		}
-	}))
+	s := httptest.NewServer(http.HandlerFunc(echo))
 	t.Cleanup(s.Close)
 	return s
 }
