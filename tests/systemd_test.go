@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // manager is the service manager's end of a notification socket.
@@ -26,31 +28,57 @@ func newManager(t testing.TB, path string) *manager {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	raw, err := c.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	return &manager{t, c}
 }
 
-// told returns the next datagram but those of the watchdog.
-func (m *manager) told() string {
+// next returns the next datagram, and the process that it is from.
+func (m *manager) next() (text string, pid int) {
 	m.t.Helper()
 	if err := m.c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		m.t.Fatal(err)
 	}
-	b := make([]byte, 4096)
+	b, beside := make([]byte, 4096), make([]byte, unix.CmsgSpace(unix.SizeofUcred))
+	n, size, _, _, err := m.c.ReadMsgUnix(b, beside)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	messages, err := unix.ParseSocketControlMessage(beside[:size])
+	if err != nil || len(messages) != 1 {
+		m.t.Fatalf("%d control messages, %v", len(messages), err)
+	}
+	from, err := unix.ParseUnixCredentials(&messages[0])
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return string(b[:n]), int(from.Pid)
+}
+
+// told returns the next datagram but those of the watchdog. It must be from that process.
+func (m *manager) told(pid int) string {
+	m.t.Helper()
 	for {
-		n, err := m.c.Read(b)
-		if err != nil {
-			m.t.Fatal(err)
+		text, from := m.next()
+		if text == "WATCHDOG=1" {
+			continue
 		}
-		if text := string(b[:n]); text != "WATCHDOG=1" {
-			return text
+		if from != pid {
+			m.t.Errorf("process %d tells the service manager %q; process %d must", from, text, pid)
 		}
+		return text
 	}
 }
 
 // expect checks the next datagram.
-func (m *manager) expect(want string) {
+func (m *manager) expect(pid int, want string) {
 	m.t.Helper()
-	if got := m.told(); got != want {
+	if got := m.told(pid); got != want {
 		m.t.Errorf("the service manager is told %q, want %q", got, want)
 	}
 }
@@ -67,44 +95,53 @@ func notified(t testing.TB, file, path string) (*lineage, *manager) {
 }
 
 // TestNotify holds that the service manager knows what the process does: all of its life, and that of the one that takes its
-// place.
+// place. Of several processes it is the supervisor that speaks, which is what systemd takes for the service.
 func TestNotify(t *testing.T) {
-	file := writeStack(t, "servers: [{use: http, listen: \"127.0.0.1:0\"}]\nstack: [{use: respond, body: here}]\n")
-	l, m := notified(t, file, "@stackd-tests-"+fmt.Sprint(os.Getpid()))
-	m.expect("READY=1\nSTATUS=generation 1 serves stack.yaml")
+	for name, workers := range map[string]int{"one process": 0, "a supervisor": 2} {
+		t.Run(name, func(t *testing.T) {
+			file := writeStack(t, fmt.Sprintf("processes: %d\nservers: [{use: http, listen: \"127.0.0.1:0\"}]\nstack: [{use: respond, body: here}]\n", max(workers, 1)))
+			l, m := notified(t, file, fmt.Sprintf("@stackd-tests-%d-%d", os.Getpid(), workers))
+			m.expect(l.pid, "READY=1\nSTATUS=generation 1 serves stack.yaml")
 
-	change := func(from, to, want string) {
-		t.Helper()
-		edit(t, file, from, to)
-		if got := m.told(); !strings.HasPrefix(got, "RELOADING=1\nMONOTONIC_USEC=") {
-			t.Errorf("the service manager is told %q before a reload", got)
-		}
-		m.expect(want)
-	}
-	change("body: here", "body: there", "READY=1\nSTATUS=generation 2 serves stack.yaml")
-	change("respond", "responds", "READY=1\nSTATUS=generation 2 serves stack.yaml; 1 reload refused")
-	change("responds", "respond", "READY=1\nSTATUS=generation 3 serves stack.yaml; 1 reload refused")
+			change := func(from, to, want string) {
+				t.Helper()
+				edit(t, file, from, to)
+				if got := m.told(l.pid); !strings.HasPrefix(got, "RELOADING=1\nMONOTONIC_USEC=") {
+					t.Errorf("the service manager is told %q before a reload", got)
+				}
+				m.expect(l.pid, want)
+			}
+			change("body: here", "body: there", "READY=1\nSTATUS=generation 2 serves stack.yaml")
+			change("respond", "responds", "READY=1\nSTATUS=generation 2 serves stack.yaml; 1 reload refused")
+			change("responds", "respond", "READY=1\nSTATUS=generation 3 serves stack.yaml; 1 reload refused")
 
-	replaced := l.upgrade()
-	m.expect(fmt.Sprintf("MAINPID=%d", l.pid))
-	m.expect("READY=1\nSTATUS=generation 1 serves stack.yaml")
-	l.gone(replaced)
+			replaced := l.upgrade()
+			m.expect(replaced, fmt.Sprintf("MAINPID=%d", l.pid))
+			m.expect(l.pid, "READY=1\nSTATUS=generation 1 serves stack.yaml")
+			l.gone(replaced)
 
-	for alive := 0; alive < 3; { // and it lives
-		if err := m.c.SetReadDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		b := make([]byte, 4096)
-		n, err := m.c.Read(b)
-		if err != nil || string(b[:n]) != "WATCHDOG=1" {
-			t.Fatalf("the watchdog hears %q, %v", b[:n], err)
-		}
-		alive++
+			// And it lives, whatever becomes of its workers.
+			pids := l.workers()
+			if len(pids) != workers {
+				t.Errorf("the workers are %v", pids)
+			}
+			for _, pid := range pids {
+				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+				l.gone(pid)
+			}
+			for range 3 {
+				if text, pid := m.next(); text != "WATCHDOG=1" || pid != l.pid {
+					t.Fatalf("process %d says %q; it must be the watchdog of process %d", pid, text, l.pid)
+				}
+			}
+			if err := syscall.Kill(l.pid, syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			m.expect(l.pid, "STOPPING=1\nSTATUS=stopping, when the requests under way have ended")
+		})
 	}
-	if err := syscall.Kill(l.pid, syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	m.expect("STOPPING=1\nSTATUS=stopping, when the requests under way have ended")
 }
 
 // TestNotifyNobody starts with a manager that isn't there.
