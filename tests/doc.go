@@ -3,6 +3,6 @@
 //
 // The command run beside this file is the one that runs every test there is. It
 // installs the peers (nginx, git, chromium and the like) and sets
-// STACKD_PEERS=required. Without that setting, a test that misses its peer names
-// it and skips; with it, the test fails.
+// STACKD_PEERS=required. Without that setting, a test that misses its peer, or that may not
+// mount a file system or open a terminal, names what it misses and skips; with it, the test fails.
 package tests

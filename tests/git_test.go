@@ -14,7 +14,7 @@ import (
 func askGit(t *testing.T, s *server) {
 	git := peer(t, "git")
 	if _, err := exec.Command(git, "http-backend").CombinedOutput(); err != nil && strings.Contains(err.Error(), "not a git command") {
-		t.Skip("the peer git http-backend is missing")
+		unable(t, "the peer git http-backend is missing")
 	}
 	home := t.TempDir()
 	run := func(dir string, args ...string) string {

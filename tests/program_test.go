@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // patience is how long a test waits for the program to do what it must.
@@ -49,19 +51,41 @@ func built(t testing.TB) string {
 	return path
 }
 
-// peer returns the path of a program that a test runs against. When it isn't there the test
-// is skipped, or fails where peers are required.
+// peer returns the path of a program that a test runs against.
 func peer(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
+	if err != nil {
+		unable(t, "the peer %s is missing", name)
 	}
+	return path
+}
+
+// unable ends a test that can't run here, and says why: it is skipped, or fails where STACKD_PEERS requires all that a test may need.
+func unable(t testing.TB, format string, args ...any) {
+	t.Helper()
+	why := fmt.Sprintf(format, args...)
 	if os.Getenv("STACKD_PEERS") == "required" {
-		t.Fatalf("the peer %s is missing, and STACKD_PEERS requires it", name)
+		t.Fatalf("%s, and STACKD_PEERS requires it", why)
 	}
-	t.Skipf("the peer %s is missing", name)
-	return ""
+	t.Skip(why)
+}
+
+// mount mounts something until the end of the test.
+func mount(t testing.TB, source, target, kind string, flags uintptr, data string) {
+	t.Helper()
+	err := unix.Mount(source, target, kind, flags, data)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		unable(t, "nothing can be mounted here: %v", err)
+	case err != nil:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(target, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // server is stackd in a process of its own.

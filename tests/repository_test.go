@@ -60,10 +60,7 @@ func TestRepository(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, ".git")); errors.Is(err, fs.ErrNotExist) {
 		t.Skip("the tree is not a checkout, so that nothing tells which files belong to it")
 	}
-	if _, err := exec.LookPath("git"); err != nil && os.Getenv("STACKD_PEERS") != "required" {
-		t.Skipf("missing peer: %v", err)
-	}
-	cmd := exec.CommandContext(t.Context(), "git", "ls-files", "-z")
+	cmd := exec.CommandContext(t.Context(), peer(t, "git"), "ls-files", "-z")
 	cmd.Dir = root
 	out, err := cmd.Output()
 	if err != nil {

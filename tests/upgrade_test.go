@@ -536,7 +536,7 @@ func (l *lineage) workers() (pids []int) {
 func TestUpgradeProcess1(t *testing.T) {
 	unshare := peer(t, "unshare")
 	if out, err := exec.Command(unshare, "--pid", "--fork", "true").CombinedOutput(); err != nil {
-		t.Skipf("processes can't have numbers of their own here: %v\n%s", err, out)
+		unable(t, "processes can't have numbers of their own here: %v: %s", err, out)
 	}
 	file := writeStack(t, "servers: [{use: http, listen: \"127.0.0.1:0\"}]\nstack: [{use: respond, body: here}]\n")
 	s := startCommand(t, exec.Command(unshare, "--pid", "--fork", "--kill-child", built(t), "run", "stack.yaml"), file)

@@ -121,11 +121,11 @@ func TestFingerprintLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := f.Truncate(1 << 40); err != nil { // with nothing in it
-		t.Skip(err)
+	if err := f.Truncate(large); err != nil {
+		t.Fatal(err)
 	}
 	one := fingerprint(path)
-	if err := f.Truncate(1<<40 + 1); err != nil {
+	if err := f.Truncate(large + 1); err != nil {
 		t.Fatal(err)
 	}
 	if two := fingerprint(path); one == two || !strings.HasPrefix(one, "large: ") {

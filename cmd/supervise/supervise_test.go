@@ -635,10 +635,13 @@ func TestStop(t *testing.T) {
 
 // Nothing is left of a hundred reloads with deaths between them.
 func TestNoLeak(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("open files can only be counted on Linux")
+	}
 	open := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
-			t.Skip("open files can only be counted where there is /proc")
+			t.Fatal(err)
 		}
 		return len(entries)
 	}
