@@ -140,7 +140,7 @@ func TestReplacedAcceptsNothing(t *testing.T) {
 							accepted <- err
 							return
 						}
-						io.WriteString(c, "slow")
+						_, _ = io.WriteString(c, "slow")
 						c.Close()
 					}
 				}()
@@ -158,7 +158,7 @@ func TestReplacedAcceptsNothing(t *testing.T) {
 					if err != nil {
 						return nil
 					}
-					io.WriteString(c, "next")
+					_, _ = io.WriteString(c, "next")
 					c.Close()
 				}
 			}
