@@ -119,7 +119,7 @@ func TestGoneAmid(t *testing.T) {
 // TestDeadline proves that the end of the request's context ends the exchange, however soon it is.
 func TestDeadline(t *testing.T) {
 	upstream := script(t, func(_ int, c net.Conn) { drain(c) })
-	for _, d := range []time.Duration{time.Millisecond, soon + time.Millisecond} {
+	for _, d := range []time.Duration{0, time.Millisecond, soon + time.Millisecond} {
 		t.Run(d.String(), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), d)
 			defer cancel()

@@ -87,26 +87,30 @@ func newUpstream(t target, cfg Config, log *slog.Logger) *upstream {
 	return &upstream{target: t, cfg: cfg, log: log, seed: hash(0, t.name), pool: pool{limit: cfg.MaxIdle}}
 }
 
-// dial makes a connection.
+// dial makes a connection. When ctx ends meanwhile, that is the error, which the upstream is not to blame for.
 func (u *upstream) dial(ctx context.Context) (*link, error) {
-	ctx, cancel := context.WithTimeout(ctx, u.cfg.DialTimeout)
+	// The deadline of ctx is left to ctx: a dialer that knew it might find it over a moment before ctx has ended.
+	dialing, cancel := context.WithTimeout(context.WithoutCancel(ctx), u.cfg.DialTimeout)
 	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
 	var d net.Dialer
-	raw, err := d.DialContext(ctx, u.network, u.address)
-	if err != nil {
-		return nil, unreachable(err)
-	}
+	raw, err := d.DialContext(dialing, u.network, u.address)
 	raw = direct.Wrap(raw)
 	conn := raw
-	if u.tls != nil {
+	if err == nil && u.tls != nil {
 		t := tls.Client(raw, u.tls)
-		if err := t.HandshakeContext(ctx); err != nil {
+		if err = t.HandshakeContext(dialing); err != nil {
 			_ = raw.Close() // of no use
-			return nil, unreachable(err)
 		}
 		conn = t
 	}
-	return newLink(conn, raw, u.cfg.BodyIdleTimeout), nil
+	switch {
+	case err == nil:
+		return newLink(conn, raw, u.cfg.BodyIdleTimeout), nil
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	}
+	return nil, unreachable(err)
 }
 
 // unreachableError says that nothing was sent.
