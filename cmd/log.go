@@ -17,8 +17,8 @@ func isTerminal(w io.Writer) bool {
 }
 
 // newLogger returns a logger that writes for people on a terminal, and JSON elsewhere.
-func newLogger(w io.Writer, level slog.Level) *slog.Logger {
-	if isTerminal(w) {
+func newLogger(w io.Writer, terminal bool, level slog.Level) *slog.Logger {
+	if terminal {
 		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
 	}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))

@@ -61,9 +61,9 @@ func runWith(t *testing.T, reg *registry.Registry, file string) *running {
 		}
 		close(r.records)
 	}()
-	p := &program{registry: reg, out: &output{Writer: io.Discard}, err: &output{Writer: io.Discard}}
+	p := &program{registry: reg, out: &output{Writer: io.Discard}, err: &output{Writer: write}}
 	go func() {
-		r.ended <- p.serve(ctx, file, slog.New(slog.NewJSONHandler(write, nil)), slog.LevelInfo)
+		r.ended <- p.serve(ctx, file, slog.LevelInfo)
 		write.Close()
 	}()
 	return r

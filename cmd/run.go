@@ -50,7 +50,7 @@ With the server cgi it answers the one request that a web server has started it 
 			if startedByWebServer() && !c.Flags().Changed("log-level") {
 				level = slog.LevelWarn
 			}
-			return p.serve(c.Context(), file, newLogger(p.err.Writer, level), level)
+			return p.serve(c.Context(), file, level)
 		},
 	}
 	c.Flags().TextVar(&level, "log-level", slog.LevelInfo, "least level logged: debug, info, warn or error")
@@ -73,7 +73,7 @@ const noStackFile = `there is no %[1]s here. Name one (stackd run site.yaml), or
 const headroom = 16 << 20
 
 // serve runs the file until it is told to stop.
-func (p *program) serve(ctx context.Context, file string, log *slog.Logger, level slog.Level) error {
+func (p *program) serve(ctx context.Context, file string, level slog.Level) error {
 	if ctx == nil {
 		ctx = context.Background()
 	}
@@ -81,10 +81,16 @@ func (p *program) serve(ctx context.Context, file string, log *slog.Logger, leve
 		return &failed{fmt.Errorf(noStackFile, file)}
 	}
 	defer runtime.KeepAlive(make([]byte, headroom))
-	service, err := serviceOf(log)
+	service, err := serviceOf()
 	if err != nil {
 		return &failed{err}
 	}
+	logged := p.err.Writer
+	if service.predecessor != nil { // to which it goes meanwhile, through a pipe
+		logged = service.stderr()
+	}
+	log := newLogger(p.err.Writer, isTerminal(logged), level)
+	service.log = log
 	dir, err := os.Getwd()
 	if err != nil {
 		return &failed{err}

@@ -42,9 +42,9 @@ type service struct {
 	late    *texts       // what they are to say after a reload until then
 }
 
-// serviceOf takes it from the environment.
-func serviceOf(log *slog.Logger) (*service, error) {
-	s := &service{log: log, began: make(chan struct{})}
+// serviceOf takes it from the environment, all but the log.
+func serviceOf() (*service, error) {
+	s := &service{began: make(chan struct{})}
 	s.path, s.noPath = programPath()
 	sockets, err := systemd.Sockets()
 	if err != nil {

@@ -37,7 +37,7 @@ func (p *program) worker() *cobra.Command {
 				ctx = context.Background()
 			}
 			defer runtime.KeepAlive(make([]byte, headroom))
-			log := newLogger(p.err.Writer, level).With(slog.Int("worker", number))
+			log := newLogger(p.err.Writer, isTerminal(p.err.Writer), level).With(slog.Int("worker", number))
 			l := &loader{program: p, file: args[0], dir: dir, log: log, assigned: true}
 			if err := supervise.RunWorker(ctx, supervise.WorkerOptions{Load: l.assignment, Refusal: refusalOf, Logger: log}); err != nil {
 				log.Debug("the worker ends", slog.Any("err", err)) // its supervisor knows why

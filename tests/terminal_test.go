@@ -105,6 +105,39 @@ func (term *terminal) await(what string, wanted func(text string) bool) {
 	}
 }
 
+// TestUpgradeOnTerminal holds that what is logged to a terminal is for people also after another process has taken over.
+func TestUpgradeOnTerminal(t *testing.T) {
+	for name, processes := range map[string]string{"one process": "1", "a supervisor": "2"} {
+		t.Run(name, func(t *testing.T) {
+			file := writeStack(t, "processes: "+processes+"\nservers: [{use: http, listen: \"127.0.0.1:0\"}]\nstack: [{use: respond, body: here}]\n")
+			cmd := exec.Command("sh", "-c", `"$0" run stack.yaml; exec cat`, built(t)) // a shell keeps the terminal
+			cmd.Dir = filepath.Dir(file)
+			term := onTerminal(t, cmd)
+			has := func(what string) {
+				t.Helper()
+				term.await(what, func(text string) bool { return strings.Contains(text, what) })
+			}
+			has("generation serves")
+			out, err := exec.Command(built(t), "upgrade", file).CombinedOutput()
+			if err != nil {
+				t.Fatalf("upgrade: %v\n%s", err, out)
+			}
+			has("this process has taken over")
+			if out, err := exec.Command(built(t), "stop", file).CombinedOutput(); err != nil {
+				t.Fatalf("stop: %v\n%s", err, out)
+			}
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // it was killed
+			<-term.ended
+			if text := term.text(); strings.Contains(text, "{") {
+				t.Errorf("the terminal has %q", text)
+			}
+		})
+	}
+}
+
 // TestStatusWatch proves, on a real terminal, that status --watch shows one status in the place of the other, and
 // gives the terminal back as it was.
 func TestStatusWatch(t *testing.T) {
