@@ -57,7 +57,7 @@ when the command line can't be understood.`,
 			}
 			r := &report{terminal: isTerminal(p.out.Writer)}
 			for _, file := range files {
-				options := stackfile.Options{Processes: processes}
+				options := stackfile.Options{Processes: processes, Allowed: format == "sarif"}
 				name := file
 				if file == "-" {
 					name = "stdin"

@@ -31,11 +31,14 @@ func (r *report) add(name string, found stackfile.Problems) {
 	r.warnings += warnings
 }
 
+// counted returns how many there are of both, without what is allowed.
 func counted(ps stackfile.Problems) (errors, warnings int) {
 	for _, p := range ps {
-		if p.Severity == stackfile.Warning {
+		switch {
+		case p.Allowed != "":
+		case p.Severity == stackfile.Warning:
 			warnings++
-		} else {
+		default:
 			errors++
 		}
 	}

@@ -3,6 +3,7 @@ package cmd
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,7 +67,12 @@ good.yaml: good
 // TestSARIF reads a report back as the standard has it: names, nesting, and what refers to what.
 func TestSARIF(t *testing.T) {
 	var b bytes.Buffer
-	if err := sample().write(&b, "sarif", false); err != nil {
+	report := sample()
+	report.add("allowed.yaml", stackfile.Problems{{File: "allowed.yaml", Line: 5, Column: 5, Rule: "slot-off", Severity: stackfile.Warning, Text: "session is off", Allowed: "next year"}})
+	if report.warnings != sample().warnings {
+		t.Errorf("%d warnings; what is allowed is none", report.warnings)
+	}
+	if err := report.write(&b, "sarif", false); err != nil {
 		t.Fatal(err)
 	}
 	type text struct{ Text string }
@@ -86,11 +92,12 @@ func TestSARIF(t *testing.T) {
 				}
 			}
 			Results []struct {
-				RuleID    string
-				RuleIndex int
-				Level     string
-				Message   text
-				Locations []struct {
+				RuleID       string
+				RuleIndex    int
+				Level        string
+				Message      text
+				Suppressions []struct{ Kind, Justification string }
+				Locations    []struct {
 					PhysicalLocation struct {
 						ArtifactLocation struct{ URI string }
 						Region           struct{ StartLine, StartColumn int }
@@ -118,14 +125,18 @@ func TestSARIF(t *testing.T) {
 	var results []string
 	for _, r := range run.Results {
 		at := r.Locations[0].PhysicalLocation
-		results = append(results, strings.Join([]string{r.RuleID, run.Tool.Driver.Rules[r.RuleIndex].ID, r.Level, at.ArtifactLocation.URI, r.Message.Text}, "|"))
+		results = append(results, strings.Join([]string{r.RuleID, run.Tool.Driver.Rules[r.RuleIndex].ID, r.Level, at.ArtifactLocation.URI, r.Message.Text, fmt.Sprint(r.Suppressions)}, "|"))
+		if r.Suppressions == nil {
+			t.Errorf("%s doesn't say whether it is suppressed", r.RuleID)
+		}
 		if at.Region.StartLine < 1 || at.Region.StartColumn < 1 {
 			t.Errorf("it stands at %+v", at.Region)
 		}
 	}
 	if diff := cmp.Diff([]string{
-		"invalid|invalid|error|a,b.yaml|status is \"100%\"\nand so on",
-		"order|order|warning|./base:%20x.yaml|a should stand before b",
+		"invalid|invalid|error|a,b.yaml|status is \"100%\"\nand so on|[]",
+		"order|order|warning|./base:%20x.yaml|a should stand before b|[]",
+		"slot-off|slot-off|warning|allowed.yaml|session is off|[{inSource next year}]",
 	}, results); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

@@ -53,6 +53,12 @@ type (
 		Level     stackfile.Severity `json:"level"`
 		Message   sarifText          `json:"message"`
 		Locations []sarifLocation    `json:"locations"`
+		// The standard has all results of a run say whether they are suppressed, or none: [] is one that is not.
+		Suppressions []sarifSuppression `json:"suppressions"`
+	}
+	sarifSuppression struct {
+		Kind          string `json:"kind"`
+		Justification string `json:"justification"`
 	}
 	sarifLocation struct {
 		Physical sarifPhysical `json:"physicalLocation"`
@@ -88,6 +94,10 @@ func (r *report) sarif(w io.Writer) error {
 		})
 	}
 	for _, p := range r.all() {
+		suppressions := []sarifSuppression{}
+		if p.Allowed != "" {
+			suppressions = append(suppressions, sarifSuppression{"inSource", p.Allowed})
+		}
 		run.Results = append(run.Results, sarifResult{
 			RuleID:    p.Rule,
 			RuleIndex: slices.IndexFunc(rules, func(r stackfile.Rule) bool { return r.ID == p.Rule }),
@@ -97,6 +107,7 @@ func (r *report) sarif(w io.Writer) error {
 				Artifact: sarifArtifact{fileURI(p.File)},
 				Region:   sarifRegion{p.Line, p.Column},
 			}}},
+			Suppressions: suppressions,
 		})
 	}
 	return indented(w, sarifLog{

@@ -16,7 +16,9 @@ type allowance struct {
 	// line is the one whose warnings it allows: its own, or the next if it stands alone on its own.
 	line int
 	rule string
-	used bool
+	// reason is why.
+	reason string
+	used   bool
 }
 
 // quotes notes where a text has the mark of an allowance in it.
@@ -46,12 +48,12 @@ func (s *source) allowances(ps *problems) []*allowance {
 		}
 		a := &allowance{at: s.at(i+1, len([]rune(code))+1), line: i + 1}
 		id, reason, _ := strings.Cut(strings.TrimSpace(after), " ")
-		a.rule = id
+		a.rule, a.reason = id, strings.TrimSpace(reason)
 		switch {
 		case id == "":
 			ps.report(ruleAllowReason, a.at, nil, "the comment allows nothing; it must be like # stackd:allow %s and the reason", ruleOrder)
 			continue
-		case strings.TrimSpace(reason) == "":
+		case a.reason == "":
 			ps.report(ruleAllowReason, a.at, nil, "the comment says no reason; it must be like # stackd:allow %s and the reason", id)
 			continue
 		}
@@ -75,18 +77,20 @@ func (s *source) nextCode(n int) int {
 	return n
 }
 
-// allow takes out of the problems the warnings that comments allow. It warns of those which
-// allow nothing, unless not all rules were asked.
-func (ps *problems) allow(comments []*allowance, asked func(rule string) bool) {
-	ps.list = slices.DeleteFunc(ps.list, func(p Problem) bool {
-		allowed := false
+// allow marks the warnings that comments allow, and takes them out of the problems unless they are to be kept. It warns of
+// comments which allow nothing, unless not all rules were asked.
+func (ps *problems) allow(comments []*allowance, keep bool, asked func(rule string) bool) {
+	for i := range ps.list {
+		p := &ps.list[i]
 		for _, a := range comments {
 			if p.Severity == Warning && a.rule == p.Rule && a.at.source == p.from && a.line == p.Line {
-				a.used, allowed = true, true
+				a.used, p.Allowed = true, a.reason
 			}
 		}
-		return allowed
-	})
+	}
+	if !keep {
+		ps.list = slices.DeleteFunc(ps.list, func(p Problem) bool { return p.Allowed != "" })
+	}
 	for _, a := range comments {
 		all := Rules()
 		i := slices.IndexFunc(all, func(r Rule) bool { return r.ID == a.rule })

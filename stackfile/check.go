@@ -13,7 +13,7 @@ import (
 
 // Check is [Load] for somebody who wants to be told everything. It returns the problems that Load
 // does, and beside them the warnings that no comment allows; none for a stack that is as it should
-// be.
+// be. With [Options].Allowed it returns those that a comment allows, too.
 //
 // With environment it also looks at the machine that it runs on: whether folders are there, upstreams
 // answer, and addresses are free. It takes no longer than [EnvironmentTimeout] for that. Without, it is as pure as
@@ -33,7 +33,7 @@ func Check(ctx context.Context, reg *registry.Registry, path string, o Options, 
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%s: the check was given up: %w", path, context.Cause(ctx))
 	}
-	ps.allow(files.comments, func(rule string) bool {
+	ps.allow(files.comments, o.Allowed, func(rule string) bool {
 		return !faulty && (environment || rule != ruleEnvironment && rule != ruleReadable)
 	})
 	found, _ := errors.AsType[Problems](ps.err())

@@ -31,6 +31,8 @@ type Options struct {
 	Dir string
 	// Tests says that the tests in the file beside the stack file are wanted, too.
 	Tests bool
+	// Allowed says that [Check] returns the warnings that comments allow, too.
+	Allowed bool
 	// Before is the stack that was built of the file when it was loaded last, or nil. What is written there as it
 	// was need not be worked out anew. The outcome is the same.
 	Before *Stack

@@ -19,6 +19,8 @@ type Problem struct {
 	Severity Severity
 	// Text says where in the stack it is, what is and what must be.
 	Text string
+	// Allowed is the reason why a comment allows it, if one does.
+	Allowed string
 	// Source is the line, to be shown with a mark under the column. Secrets are redacted.
 	Source string
 	// mark is the column in Source, which differs from that in the file where a secret was
