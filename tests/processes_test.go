@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -147,80 +146,6 @@ func group(t *testing.T, leader int) (pids []int) {
 	return pids
 }
 
-// traffic asks without pause until it is ended.
-type traffic struct {
-	stop    chan struct{}
-	all     sync.WaitGroup
-	answers atomic.Int64
-
-	mu     sync.Mutex
-	errors []error
-}
-
-// newTraffic asks with so many clients that keep their connections, and so many that make a new one each time.
-func newTraffic(url string, keeping, fresh int) *traffic {
-	l := &traffic{stop: make(chan struct{})}
-	for i := range keeping + fresh {
-		l.all.Go(func() {
-			tr := &http.Transport{DisableKeepAlives: i >= keeping}
-			defer tr.CloseIdleConnections()
-			client := &http.Client{Transport: tr, Timeout: patience}
-			for {
-				select {
-				case <-l.stop:
-					return
-				default:
-				}
-				if err := ask(client, url); err != nil {
-					l.mu.Lock()
-					l.errors = append(l.errors, err)
-					l.mu.Unlock()
-				}
-				l.answers.Add(1)
-			}
-		})
-	}
-	return l
-}
-
-func ask(client *http.Client, url string) error {
-	response, err := client.Get(url)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	switch {
-	case err != nil:
-		return err
-	case response.StatusCode != http.StatusOK || string(body) != "answered":
-		return fmt.Errorf("the answer is %s: %q", response.Status, body)
-	}
-	return nil
-}
-
-// more waits until n more were answered.
-func (l *traffic) more(t *testing.T, n int64) {
-	t.Helper()
-	from := l.answers.Load()
-	for limit := time.Now().Add(patience); l.answers.Load() < from+n; {
-		if time.Now().After(limit) {
-			t.Fatalf("%d more answers did not come", n)
-		}
-		// It takes what time there is for the clients.
-		select {
-		case <-t.Context().Done():
-		case <-time.After(time.Millisecond):
-		}
-	}
-}
-
-func (l *traffic) end() []error {
-	close(l.stop)
-	l.all.Wait()
-	return l.errors
-}
-
 // Every worker serves, under the one port that the system chose, and the status sums them up.
 func TestProcessesShare(t *testing.T) {
 	s, b := several(t, "3")
@@ -231,7 +156,7 @@ func TestProcessesShare(t *testing.T) {
 	var st control.Status
 	for limit := time.Now().Add(patience); ; {
 		asking.Go(func() {
-			if err := ask(client, s.url+"/hold"); err != nil {
+			if err := ask(client, s.url+"/hold", "answered"); err != nil {
 				t.Error(err)
 			}
 		})
@@ -260,7 +185,7 @@ func TestProcessesShare(t *testing.T) {
 func TestProcessesKillWorker(t *testing.T) {
 	s, _ := several(t, "2")
 	const clients = 4
-	l := newTraffic(s.url+"/", 0, clients)
+	l := newTraffic(t, s.url+"/", "answered", 0, clients)
 	for range 3 {
 		l.more(t, 50)
 		before := s.awaitStatus("two workers that serve", func(st control.Status) bool { return len(serving(st)) == 2 })
@@ -274,11 +199,11 @@ func TestProcessesKillWorker(t *testing.T) {
 	}
 	l.more(t, 200)
 	// Each client can have had one request in each of the three.
-	if errs := l.end(); len(errs) > 3*clients {
-		t.Errorf("%d requests have failed; at most %d were in a worker that was killed: %v", len(errs), 3*clients, errs)
-	} else {
-		t.Logf("%d of %d requests failed with three workers that were killed", len(errs), l.answers.Load())
+	asked, failed := l.end()
+	if len(failed) > 3*clients {
+		t.Errorf("%d requests have failed; at most %d were in a worker that was killed: %v", len(failed), 3*clients, failed)
 	}
+	t.Logf("%d of %d requests failed with three workers that were killed", len(failed), asked)
 	s.await("a worker died, and is replaced", func(r record) bool {
 		return r["how"] == "it was ended by the signal killed" && r["level"] == "ERROR"
 	})
@@ -292,7 +217,7 @@ func TestProcessesOtherRequestsLive(t *testing.T) {
 	s.awaitStatus("a request in each", func(control.Status) bool {
 		go func() {
 			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-			results <- ask(client, s.url+"/hold")
+			results <- ask(client, s.url+"/hold", "answered")
 		}()
 		<-b.held
 		requests++
@@ -330,7 +255,7 @@ func TestProcessesKillSupervisor(t *testing.T) {
 	result := make(chan error, 1)
 	go func() {
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-		result <- ask(client, s.url+"/hold")
+		result <- ask(client, s.url+"/hold", "answered")
 	}()
 	<-b.held
 	pids := serving(s.status())
@@ -377,7 +302,7 @@ func TestProcessesSignalled(t *testing.T) {
 			result := make(chan error, 1)
 			go func() {
 				client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-				result <- ask(client, s.url+"/hold")
+				result <- ask(client, s.url+"/hold", "answered")
 			}()
 			<-b.held
 			if err := syscall.Kill(-s.cmd.Process.Pid, signal); err != nil {
@@ -400,7 +325,7 @@ func TestProcessesSignalled(t *testing.T) {
 // Reloads under load, which change the number of workers too, fail no request.
 func TestProcessesReloadUnderLoad(t *testing.T) {
 	s, b := several(t, "2")
-	l := newTraffic(s.url+"/", 2, 2)
+	l := newTraffic(t, s.url+"/", "answered", 2, 2)
 	numbers := []string{"2", "4", "3", "1", "2"}
 	for i := range 20 {
 		number := numbers[i%len(numbers)]
@@ -428,9 +353,7 @@ func TestProcessesReloadUnderLoad(t *testing.T) {
 		}
 		l.more(t, 20)
 	}
-	if errs := l.end(); len(errs) > 0 {
-		t.Errorf("%d of %d requests have failed: %v", len(errs), l.answers.Load(), errs[:min(len(errs), 5)])
-	}
+	l.good(t)
 	s.awaitStatus("that no worker drains", func(st control.Status) bool { return len(st.Workers) == 2 })
 }
 
@@ -490,17 +413,15 @@ func TestProcessesProbation(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A second one has answers to be compared with.
-	l := newTraffic(s.url+"/", 0, 2)
+	l := newTraffic(t, s.url+"/", "answered", 0, 2)
 	l.more(t, 40)
-	if errs := l.end(); len(errs) > 0 {
-		t.Fatal(errs)
-	}
+	l.good(t)
 	n := s.seen()
 	replace(t, s.file, []byte(strings.Replace(on+stackOf("2", b), "use: proxy, to: ", "use: respond, status: 500, body: ", 1)))
 	if _, err := s.control().Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	l = newTraffic(s.url+"/", 0, 2)
+	l = newTraffic(t, s.url+"/", "answered", 0, 2)
 	s.awaitAfter(n, "generation serves", func(r record) bool { return ofSupervisor(r) && r["rollback_to"] != nil })
 	l.end()
 	if got := s.get(http.DefaultClient, "/"); got.body != "answered" {

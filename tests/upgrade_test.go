@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,8 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -140,80 +137,6 @@ func (l *lineage) status() (pid int) {
 	return s.PID
 }
 
-// pressure is clients that ask on and on.
-type pressure struct {
-	asked, failed atomic.Int64
-	answered      chan struct{} // has a value for an answer, if somebody waits
-	stop          chan struct{}
-	clients       sync.WaitGroup
-}
-
-// press starts so many clients that keep their connections, and so many that open one for each request.
-func press(t testing.TB, url string, keeping, opening int) *pressure {
-	l := &pressure{stop: make(chan struct{}), answered: make(chan struct{})}
-	for i := range keeping + opening {
-		l.clients.Go(func() {
-			transport := &http.Transport{DisableKeepAlives: i >= keeping}
-			defer transport.CloseIdleConnections()
-			client := &http.Client{Transport: transport, Timeout: patience}
-			for {
-				select {
-				case <-l.stop:
-					return
-				default:
-				}
-				l.asked.Add(1)
-				if err := askOnce(client, url); err != nil {
-					l.failed.Add(1)
-					t.Errorf("client %d: %v", i, err)
-					return
-				}
-				select {
-				case l.answered <- struct{}{}:
-				default:
-				}
-			}
-		})
-	}
-	return l
-}
-
-// askOnce sends a request.
-func askOnce(client *http.Client, url string) error {
-	response, err := client.Get(url)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %.200s", response.Status, body)
-	}
-	return err
-}
-
-// more waits until the clients have had so many answers more.
-func (l *pressure) more(t testing.TB, n int) {
-	t.Helper()
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
-	for range n {
-		select {
-		case <-l.answered:
-		case <-limit.C:
-			t.Fatalf("the clients don't go on; %d requests, %d failed", l.asked.Load(), l.failed.Load())
-		}
-	}
-}
-
-// end stops the clients.
-func (l *pressure) end(t testing.TB) {
-	t.Helper()
-	close(l.stop)
-	l.clients.Wait()
-	t.Logf("%d requests, %d failed", l.asked.Load(), l.failed.Load())
-}
-
 const upgradeStack = `servers:
   - {use: http, listen: ["127.0.0.1:0", "unix:s"]}
 pid_file: stackd.pid
@@ -276,7 +199,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	echo("before")
 
-	clients := press(t, "http://"+bound+"/", 2, 1)
+	clients := newTraffic(t, "http://"+bound+"/", "here", 2, 1)
 	first := l.pid
 	for n := range 10 {
 		replaced := l.upgrade()
@@ -294,7 +217,7 @@ func TestUpgrade(t *testing.T) {
 			t.Errorf("the address file has %q, before it was %q", got, addresses)
 		}
 	}
-	clients.end(t)
+	clients.good(t)
 	echo("after")
 	if err := ws.Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Error(err)
@@ -478,7 +401,7 @@ func TestUpgradeSupervised(t *testing.T) {
 	replace(t, file, []byte(stack+"processes: 2\n"))
 	l := found(t, file)
 	bound := l.bound("127.0.0.1:0")
-	clients := press(t, "http://"+bound+"/", 2, 1)
+	clients := newTraffic(t, "http://"+bound+"/", "here", 2, 1)
 	var workers []int
 	for range 2 {
 		workers = append(workers, l.workers()...)
@@ -501,7 +424,7 @@ func TestUpgradeSupervised(t *testing.T) {
 	if got := l.workers(); len(got) > 0 {
 		t.Errorf("one process has the workers %v", got)
 	}
-	clients.end(t)
+	clients.good(t)
 	if len(workers) < 4 {
 		t.Errorf("the workers were %v", workers)
 	}
