@@ -93,7 +93,7 @@ func hasSlot(plan *stackfile.Plan, name string) error {
 	if name == "" || slices.Contains(names, name) {
 		return nil
 	}
-	return fmt.Errorf("the stack has no slot %q%s", name, cmp.Or(didYouMean(name, names), "; it has "+strings.Join(names, ", ")))
+	return fmt.Errorf("the stack has no slot %q%s", name, cmp.Or(stackfile.DidYouMean(name, names), "; it has "+strings.Join(names, ", ")))
 }
 
 // only leaves of an explanation what is about one slot. What the app finds and mounts is about the app.

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/agnivade/levenshtein"
 	"github.com/spf13/cobra"
 
 	"github.com/stackd/stackd/registry"
@@ -85,24 +84,10 @@ func (p *program) suggest(name string) string {
 	for _, d := range p.registry.All() {
 		names = append(names, d.Name)
 	}
-	if hint := didYouMean(name, names); hint != "" {
+	if hint := stackfile.DidYouMean(name, names); hint != "" {
 		return hint
 	}
 	return "; stackd list names them"
-}
-
-// didYouMean returns a hint at the name that was probably meant, or nothing.
-func didYouMean(name string, names []string) string {
-	best, distance := "", len(name)/3+1
-	for _, other := range names {
-		if n := levenshtein.ComputeDistance(name, other); n <= distance {
-			best, distance = other, n-1
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %q?", best)
 }
 
 func (p *program) schema() *cobra.Command {

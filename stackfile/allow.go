@@ -102,7 +102,7 @@ func (ps *problems) allow(comments []*allowance, keep bool, asked func(rule stri
 					ids = append(ids, r.ID)
 				}
 			}
-			ps.report(ruleAllowUnused, a.at, nil, "there is no rule %q%s", a.rule, didYouMean(a.rule, ids))
+			ps.report(ruleAllowUnused, a.at, nil, "there is no rule %q%s", a.rule, DidYouMean(a.rule, ids))
 		case all[i].Severity == Error:
 			ps.report(ruleAllowUnused, a.at, nil, "a comment can't allow %s, which is an error", a.rule)
 		case !a.used && asked(a.rule):

@@ -149,7 +149,7 @@ func (c *decoding) unknown(t *registry.Type, n *node, p pair, path string, skip 
 		hint = deeper(t, p.key)
 	}
 	if hint == "" {
-		hint = didYouMean(p.key, names)
+		hint = DidYouMean(p.key, names)
 	}
 	if hint == "" && slices.Contains(skip, "off") && slices.Contains([]string{"enabled", "enable", "disabled", "disable", "on", "active"}, p.key) {
 		hint = "; what switches a slot is off: true or off: false"
@@ -396,7 +396,7 @@ func unknownComponent(r *registry.Registry, name string, kinds ...registry.Kind)
 		}
 		return fmt.Sprintf("%q is %s; it must be %s%s", name, oneOf(is), aKind(kinds...), hint)
 	}
-	hint := didYouMean(name, names)
+	hint := DidYouMean(name, names)
 	if hint == "" {
 		hint = "; there is " + oneOf(names)
 		if len(names) == 0 {

@@ -41,7 +41,7 @@ func (l *loader) keys(top *node, legal []string) {
 			hint = "; a pattern stands under urls:"
 		}
 		if hint == "" {
-			hint = didYouMean(pair.key, legal)
+			hint = DidYouMean(pair.key, legal)
 		}
 		l.guessed = append(l.guessed, hint)
 		if hint == "" {

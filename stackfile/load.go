@@ -373,7 +373,7 @@ func (l *loader) noUse(n *node, kinds []registry.Kind) {
 	}
 	hint := ""
 	for _, p := range n.pairs {
-		if hint = didYouMean(p.key, []string{"use"}); hint != "" {
+		if hint = DidYouMean(p.key, []string{"use"}); hint != "" {
 			break
 		}
 		if slices.ContainsFunc(kinds, func(k registry.Kind) bool { return p.value.form == scalar && l.registry.Lookup(k, p.value.text) != nil }) {
@@ -398,7 +398,7 @@ func validSlot(s string) bool {
 func (l *loader) entries(top *node, key, example string) []*node {
 	n := top.get(key)
 	switch {
-	case n == nil && slices.Contains(l.guessed, didYouMean(key, []string{key})):
+	case n == nil && slices.Contains(l.guessed, DidYouMean(key, []string{key})):
 		// said already
 	case n == nil:
 		l.problems.add(top.pos, nil, "%s: is missing; it must be there, such as %s", key, example)
@@ -600,7 +600,7 @@ func (l *loader) unknownSlot(o *override, p pair) {
 	}
 	hint := l.elsewhere(o, p.key)
 	if hint == "" {
-		hint = didYouMean(p.key, legal)
+		hint = DidYouMean(p.key, legal)
 	}
 	if hint == "" {
 		for _, s := range l.slots {

@@ -38,7 +38,7 @@ func (l *loader) onReload(n *node, where ...string) *node {
 	}
 	hint := missingSpace(n)
 	if n.form == scalar && hint == "" {
-		hint = didYouMean(n.text, legal)
+		hint = DidYouMean(n.text, legal)
 	}
 	l.problems.add(n.pos, where, "%s is %s; it must be %s%s", onReloadKey, n.is(), oneOf(legal), hint)
 	return nil

@@ -8,9 +8,9 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
-// didYouMean returns `; did you mean "x"?` for the candidate that word was most likely
+// DidYouMean returns `; did you mean "x"?` for the candidate that word was most likely
 // meant to be, or nothing. Candidates must be what is legal at the place.
-func didYouMean(word string, candidates []string) string {
+func DidYouMean(word string, candidates []string) string {
 	if len(word) > longestWord {
 		return ""
 	}

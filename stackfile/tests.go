@@ -287,7 +287,7 @@ func (l *loader) testSlots(c Case) {
 		if name == "" || slices.Contains(names, outer) {
 			return
 		}
-		hint := didYouMean(outer, names)
+		hint := DidYouMean(outer, names)
 		if hint == "" {
 			hint = "; there is " + oneOf(names)
 		}
