@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +24,16 @@ type SettingError struct {
 }
 
 func (e *SettingError) Error() string { return e.Setting + " " + e.Problem }
+
+// CheckMode returns an error when a setting isn't the permission of a file, written in octal. The Validate methods of servers
+// have it for the mode of a unix socket.
+func CheckMode(setting, mode string) error {
+	n, err := strconv.ParseUint(mode, 8, 32)
+	if err != nil || n > 0o777 || len(mode) < 3 {
+		return &SettingError{Setting: setting, Problem: "is " + strconv.Quote(mode) + `; it must be an octal permission such as "0660"`}
+	}
+	return nil
+}
 
 // Check says which of the settings, a pointer as [Definition.Default] returns it,
 // break a constraint or the settings' own Validate. It opens nothing and asks nobody.

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"errors"
 	"reflect"
+	"strconv"
 	"testing"
 	"time"
 
@@ -392,5 +393,17 @@ func TestRules(t *testing.T) {
 	name := d.Settings.Field("cookie").Type.Field("name")
 	if diff := cmp.Diff([]registry.Rule{{Name: "required"}}, name.Rules); diff != "" {
 		t.Errorf("the rules of cookie.name (-want +got):\n%s", diff)
+	}
+}
+
+func TestCheckMode(t *testing.T) {
+	for mode, good := range map[string]bool{"0660": true, "600": true, "777": true, "0": false, "": false, "rw": false, "0668": false, "10660": false, "-660": false} {
+		t.Run(mode, func(t *testing.T) {
+			err := registry.CheckMode("mode", mode)
+			want := "mode is " + strconv.Quote(mode) + `; it must be an octal permission such as "0660"`
+			if good != (err == nil) || err != nil && err.Error() != want {
+				t.Errorf("the error is %v", err)
+			}
+		})
 	}
 }

@@ -90,3 +90,15 @@ func (a Address) Public() bool {
 	}
 	return !strings.EqualFold(host, "localhost")
 }
+
+// FrontWarnings are those of a server that takes whoever connects for the web server in front, and believes what it
+// says of the client.
+func FrontWarnings(site Site) []Warning {
+	if !site.Public {
+		return nil
+	}
+	return []Warning{{
+		Concern: Exposed, Setting: "listen",
+		Problem: "is an address that other machines can reach, and whoever does is taken for the web server: it says who the client is, and what user has logged in; it should be 127.0.0.1 or a unix socket",
+	}}
+}

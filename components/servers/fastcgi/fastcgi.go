@@ -53,7 +53,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/stackd/stackd/registry"
@@ -105,24 +104,10 @@ type Config struct {
 }
 
 // Validate checks that the mode is one.
-func (c Config) Validate() error {
-	mode, err := strconv.ParseUint(c.Mode, 8, 32)
-	if err != nil || mode > 0o777 || len(c.Mode) < 3 {
-		return &registry.SettingError{Setting: "mode", Problem: "is " + strconv.Quote(c.Mode) + `; it must be an octal permission such as "0660"`}
-	}
-	return nil
-}
+func (c Config) Validate() error { return registry.CheckMode("mode", c.Mode) }
 
 // Warnings says what a client could claim that isn't the web server.
-func (c Config) Warnings(site registry.Site) []registry.Warning {
-	if !site.Public {
-		return nil
-	}
-	return []registry.Warning{{
-		Concern: registry.Exposed, Setting: "listen",
-		Problem: "is an address that other machines can reach, and whoever does is taken for the web server: it says who the client is, and what user has logged in; it should be 127.0.0.1 or a unix socket",
-	}}
-}
+func (c Config) Warnings(site registry.Site) []registry.Warning { return registry.FrontWarnings(site) }
 
 func build(env *registry.Env, cfg Config) (registry.ServeFunc, error) {
 	s := &server{cfg: cfg, log: env.Logger()}

@@ -108,7 +108,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -175,13 +174,7 @@ type Config struct {
 }
 
 // Validate checks that the mode is one.
-func (c Config) Validate() error {
-	mode, err := strconv.ParseUint(c.Mode, 8, 32)
-	if err != nil || mode > 0o777 || len(c.Mode) < 3 {
-		return &registry.SettingError{Setting: "mode", Problem: "is " + strconv.Quote(c.Mode) + `; it must be an octal permission such as "0660"`}
-	}
-	return nil
-}
+func (c Config) Validate() error { return registry.CheckMode("mode", c.Mode) }
 
 func build(env *registry.Env, cfg Config) (registry.ServeFunc, error) {
 	encrypted, err := cfg.TLS.open(env)
