@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -19,7 +20,7 @@ func isTerminal(w io.Writer) bool {
 // newLogger returns a logger that writes for people on a terminal, and JSON elsewhere. A duration is a text with its unit in both.
 func newLogger(w io.Writer, terminal bool, level slog.Level) *slog.Logger {
 	if terminal {
-		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != "", ReplaceAttr: forPeople}))
 	}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Value.Kind() == slog.KindDuration {
@@ -27,4 +28,25 @@ func newLogger(w io.Writer, terminal bool, level slog.Level) *slog.Logger {
 		}
 		return a
 	}}))
+}
+
+// forPeople leaves out what says nothing to a reader, a count of none and an empty list, and the digits that nobody reads.
+func forPeople(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value; v.Kind() {
+	case slog.KindDuration:
+		a.Value = slog.StringValue(short(v.Duration()).String())
+	case slog.KindInt64, slog.KindUint64:
+		if v.String() == "0" {
+			return slog.Attr{}
+		}
+	case slog.KindString:
+		if a.Key == "hash" {
+			a.Value = slog.StringValue(fmt.Sprintf("%.16s", v))
+		}
+	case slog.KindAny:
+		if list, ok := v.Any().([]string); ok && len(list) == 0 {
+			return slog.Attr{}
+		}
+	}
+	return a
 }
