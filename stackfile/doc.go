@@ -14,6 +14,10 @@
 // whatever is in it, a load or a check keeps no more than 128 MiB alive. Secrets are shown nowhere: they are redacted in the
 // settings that are explained, and in the lines that problems quote.
 //
+// Two overrides of which neither is more specific are in conflict where it makes a difference which comes first, in
+// any order of all that apply. Where 64 of these that say something of one thing, 16,384 steps of trying, or two million for the
+// whole file, don't tell, that is a conflict.
+//
 // [Plan.Build] makes the plan's [Stack]: it builds the components, each once for each
 // distinct set of settings, and composes one chain for each distinct set of overrides. What
 // the stack that is running already has is taken over, with its state.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -61,12 +62,13 @@ type effects struct {
 	leaves map[int][]leaf
 	// sorted are the same by path.
 	sorted map[int][]leaf
+	// questions are what was asked about a region, by path, and tried counts what was tried to answer them.
+	questions map[string]*question
+	tried     int
 	// covering are, for each override, those that apply wherever it does, and itself.
 	covering [][]int
 	key      []byte
 	touched  []bool
-	// puts tells which overrides put another component into a slot.
-	puts []bool
 	// laid counts what vars and settings come to where overrides are laid over them.
 	laid int
 	// places counts the slots of the sets that differ from the stack as it is written.
@@ -300,13 +302,11 @@ func (e *effects) prepare(patterns []pattern, areas []region) {
 	e.speaks = make([][]int, len(e.overrides))
 	e.topics = make([]topics, len(e.overrides))
 	e.touched = make([]bool, len(e.slots))
-	e.puts = make([]bool, len(e.overrides))
 	for n, o := range e.overrides {
 		for _, so := range o.slots {
 			i := slices.Index(e.slots, so.slot)
 			e.speaks[n] = append(e.speaks[n], i)
 			e.topics[n].add(i)
-			e.puts[n] = e.puts[n] || so.def != nil
 		}
 		slices.Sort(e.speaks[n])
 		if o.vars != nil {
@@ -429,14 +429,15 @@ func (p *planned) walk(f func(*planned)) {
 // conflicts finds what two overrides that apply together set differently, neither being more
 // specific, and nothing more specific settling it. It reports whether there is such a thing.
 func (e *effects) conflicts(area region) (found bool) {
+	e.questions = make(map[string]*question)
 	for n, b := range area.set {
 		for _, a := range area.set[:n] {
-			if e.topics[a].meets(&e.topics[b]) && !e.overrides[b].pattern.moreSpecific(e.overrides[a].pattern) && !e.overrides[a].pattern.moreSpecific(e.overrides[b].pattern) {
+			if e.topics[a].meets(&e.topics[b]) && !e.more(b, a) && !e.more(a, b) {
 				found = e.conflict(area, a, b) || found
 			}
 		}
 	}
-	return e.restarts(area) || found
+	return found
 }
 
 // more reports whether override a is more specific than b.
@@ -446,50 +447,72 @@ func (e *effects) more(a, b int) bool {
 
 // conflict finds what overrides a and b set differently.
 func (e *effects) conflict(area region, a, b int) (found bool) {
-	of := e.byPath(a)
-	for _, second := range e.leavesOf(b) {
-		for first := range related(of, second.path) {
-			if !first.against(second) || e.settled(area, a, b, first, second) || e.unheard(area, a, b, second.slot) {
-				continue
-			}
-			found = true
-			e.contrast(area, a, b, first, second)
+	said := ""
+	for _, path := range e.contested(area, a, b) {
+		switch {
+		case said != "" && strings.HasPrefix(path, said+"\x00"):
+			// It follows from what stands above it.
+		case e.matters(area, path, a, b):
+			found, said = true, path
+			e.contrast(area, a, b, e.nearest(a, path), e.nearest(b, path))
 		}
 	}
 	return found
 }
 
+// contested returns the paths, sorted, of all that may come out differently, depending on whether override a or
+// b comes first.
+func (e *effects) contested(area region, a, b int) (paths []string) {
+	of := e.byPath(a)
+	for _, second := range e.leavesOf(b) {
+		for first := range related(of, second.path) {
+			if !first.against(second) {
+				continue
+			}
+			deeper := second
+			if len(first.path) > len(second.path) || len(first.path) == len(second.path) && first.names {
+				deeper = first
+			}
+			paths = append(paths, deeper.path)
+			if !deeper.names {
+				continue
+			}
+			// What others say counts or not, depending on the component that it meets.
+			for _, o := range area.set {
+				for _, l := range below(e.byPath(o), deeper.path) {
+					paths = append(paths, l.path)
+				}
+			}
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}
+
+// nearest returns the leaf of override o that has most to do with a path.
+func (e *effects) nearest(o int, path string) (nearest leaf) {
+	for l := range related(e.byPath(o), path) {
+		if nearest.path == "" || len(l.path) <= len(path) {
+			nearest = l
+		}
+	}
+	return nearest
+}
+
 // contrast says that overrides a and b set something differently.
 func (e *effects) contrast(area region, a, b int, first, second leaf) {
+	if len(e.problems.list) == maxProblems {
+		e.problems.more++ // each is found once
+		return
+	}
 	if first.at.compare(second.at) > 0 {
 		a, b, first, second = b, a, second, first
 	}
+	if n, m := first.node, second.node; first.path == second.path && n != nil && m != nil && first.shown == n.show() && second.shown == n.show() {
+		first.shown, second.shown = n.line(true), m.line(true) // they differ in what is a text
+	}
 	e.problems.report(ruleConflict, second.at, []string{e.overrides[b].key}, "%s is %s here and %s%s for %q (%s), and both match %s; an override for %q must say which",
 		second.name(), second.shown, first.other(second), first.shown, e.overrides[a].key, first.at.seenFrom(second.at), area.pattern.example(), area.pattern.String())
-}
-
-// settled reports whether overrides that have the last word over a, over b or over both make
-// no difference of which of the two comes first.
-func (e *effects) settled(area region, a, b int, first, second leaf) bool {
-	for _, c := range area.set {
-		p := e.overrides[c].pattern
-		overA, overB := p.moreSpecific(e.overrides[a].pattern), p.moreSpecific(e.overrides[b].pattern)
-		if !overA && !overB {
-			continue
-		}
-		of := e.byPath(c)
-		for l := range over(of, first.path) {
-			if overA && (!l.chooses || overB && l.path == first.path && l.path == second.path) {
-				return true // what one of them says comes to nothing; c is held against the other
-			}
-		}
-		for l := range over(of, second.path) {
-			if overB && !l.chooses {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // byPath returns what an override sets, sorted by path.
@@ -511,12 +534,18 @@ func related(sorted []leaf, path string) iter.Seq[leaf] {
 				return
 			}
 		}
-		for _, l := range sorted[firstAt(sorted, path+"\x00"):] {
-			if !strings.HasPrefix(l.path, path+"\x00") || !yield(l) {
+		for _, l := range below(sorted, path) {
+			if !yield(l) {
 				return
 			}
 		}
 	}
+}
+
+// below returns those leaves that stand below a path.
+func below(sorted []leaf, path string) []leaf {
+	from, to := firstAt(sorted, path+"\x00"), firstAt(sorted, path+"\x01")
+	return sorted[from:to]
 }
 
 // over yields those leaves that stand at a path or on the way to it.
@@ -547,22 +576,20 @@ func firstAt(sorted []leaf, path string) int {
 type leaf struct {
 	// path has the keys that lead to it, each behind a NUL.
 	path string
-	// chooses says that it names, by use:, the component that what stands beside it speaks to.
-	chooses bool
-	// value is compared, shown is told to people.
+	// names says that it names the component that stands there. So does use: beside settings, which chooses
+	// one and leaves what was said to the same one before. A map in a map of them chooses to be there.
+	names, chooses bool
+	// value is compared, or node where there is one; shown is told to people.
 	value, shown string
+	node         *node
 	at           pos
-	// slot is the one whose settings it is among, if any.
-	slot *slot
-	// restores says that it is a null that restores a default, and entry how long the path is to the
-	// innermost entry of a map that it makes be there.
-	restores bool
-	entry    int
-	// uses are the components that the same override names by use: on the way to it.
+	// restores says that it is a null that restores a default, free that it is a var.
+	restores, free bool
+	// uses are what the same override chooses on the way to it.
 	uses []use
 }
 
-// use is a component named by use: in a reference.
+// use is a component named by use:, in a slot or in a reference.
 type use struct{ path, name string }
 
 // governs reports whether l takes away whatever else was said of m.
@@ -570,19 +597,27 @@ func (l leaf) governs(m leaf) bool {
 	return m.path == l.path || strings.HasPrefix(m.path, l.path+"\x00")
 }
 
-// against reports whether it makes a difference which of two leaves is laid first.
+// against reports whether it may make a difference which of two leaves is laid first.
 func (l leaf) against(m leaf) bool {
 	switch {
 	case l.path == m.path:
-		return l.value != m.value || l.restores != m.restores
+		return !l.same(m)
 	case l.restores && m.restores:
-		return l.governs(m) && m.entry >= len(l.path) || m.governs(l) && l.entry >= len(m.path)
+		return false
 	case l.governs(m):
 		return !l.chooses || !slices.Contains(m.uses, use{l.path, l.value})
 	case m.governs(l):
 		return !m.chooses || !slices.Contains(l.uses, use{m.path, m.value})
 	}
 	return false
+}
+
+// same reports whether two leaves of one path set the same.
+func (l leaf) same(m leaf) bool {
+	if l.node != nil && m.node != nil {
+		return l.node.same(m.node, l.free)
+	}
+	return l.value == m.value && l.node == m.node
 }
 
 // name is what people call it.
@@ -592,6 +627,9 @@ func (l leaf) name() string {
 		if key != "" && key[0] != '(' {
 			keys = append(keys, key)
 		}
+	}
+	if l.chooses && len(keys) == 1 {
+		keys = append(keys, "use") // in a slot
 	}
 	return strings.Join(keys, ".")
 }
@@ -617,12 +655,14 @@ func (e *effects) leavesOf(o int) []leaf {
 func (e *effects) findLeaves(index int) []leaf {
 	o := e.overrides[index]
 	var found []leaf
-	var walk func(path string, entry int, uses []use, n *node, t *registry.Type, at pos)
-	walk = func(path string, entry int, uses []use, n *node, t *registry.Type, at pos) {
+	var walk func(path string, uses []use, n *node, t *registry.Type, at pos)
+	walk = func(path string, uses []use, n *node, t *registry.Type, at pos) {
 		ref := t != nil && t.Form == registry.FormRef
 		if n.form != mapping {
-			l := leaf{path: path, value: n.show(), shown: n.show(), at: at, restores: t != nil && n.isNull(), entry: entry, uses: uses}
+			l := leaf{path: path, node: n, shown: n.show(), at: at, restores: t != nil && n.isNull(), free: t == nil, uses: uses}
 			switch {
+			case ref && n.form == scalar && !n.isNull():
+				l.names, l.value, l.node = true, n.text, nil
 			case t != nil && t.Form == registry.FormSecret:
 				l.shown = registry.NewSecret(n.text).String()
 			case t != nil && t.Form == registry.FormList && t.Elem.Form != registry.FormString:
@@ -639,26 +679,27 @@ func (e *effects) findLeaves(index int) []leaf {
 			if named := n.pair("use"); named != nil {
 				name := named.value.text
 				uses = append(slices.Clip(uses), use{path, name})
-				found = append(found, leaf{path: path, value: name, shown: name, at: named.keyPos, chooses: true})
+				found = append(found, leaf{path: path, value: name, shown: name, at: named.keyPos, names: true, chooses: true, uses: uses})
 			}
 		}
 		for _, p := range n.pairs {
+			inner, within := path+"\x00"+p.key, uses
 			switch {
 			case ref && p.key == "use":
+				continue
 			case t != nil && t.Form == registry.FormStack && p.key != "vars":
 				// It is replaced as a whole. There may be secrets in it.
-				found = append(found, leaf{path: path + "\x00" + p.key, value: p.value.show(), shown: p.value.is(), at: p.keyPos, uses: uses})
-			default:
-				inner, within := path+"\x00"+p.key, entry
-				if t != nil && t.Form == registry.FormMap && p.value.form == mapping {
-					within = len(inner)
-				}
-				walk(inner, within, uses, p.value, e.inner(t, p.key), p.keyPos)
+				found = append(found, leaf{path: inner, node: p.value, shown: p.value.is(), at: p.keyPos, free: true, uses: uses})
+				continue
+			case t != nil && t.Form == registry.FormMap && t.Elem.Form != registry.FormRef && p.value.form == mapping:
+				within = append(slices.Clip(uses), use{inner, "{}"})
+				found = append(found, leaf{path: inner, value: "{}", shown: p.value.is(), at: p.keyPos, names: true, chooses: true, uses: within})
 			}
+			walk(inner, within, p.value, e.inner(t, p.key), p.keyPos)
 		}
 	}
 	if o.vars != nil {
-		walk("\x00vars", 0, nil, o.vars, nil, o.vars.pos)
+		walk("\x00vars", nil, o.vars, nil, o.vars.pos)
 	}
 	if n := o.onReload; n != nil {
 		found = append(found, leaf{path: "\x00" + onReloadKey, value: string(n.reloading()), shown: string(n.reloading()), at: n.pos})
@@ -668,23 +709,22 @@ func (e *effects) findLeaves(index int) []leaf {
 		so := o.speaks(s)
 		if so.off != nil {
 			state := map[bool]string{true: "off", false: "on"}[*so.off]
-			found = append(found, leaf{path: "\x00" + s.name + "\x00(off)", value: state, shown: state, at: so.at})
+			found = append(found, leaf{path: "\x00(off)\x00" + s.name, value: state, shown: state, at: so.at})
 		}
+		slot, uses := "\x00"+s.name, []use(nil)
 		if so.def != nil {
-			found = append(found, leaf{path: "\x00" + s.name + "\x00use", value: so.def.Name, shown: so.def.Name, at: so.node.pair("use").keyPos})
+			uses = []use{{slot, so.def.Name}}
+			found = append(found, leaf{path: slot, value: so.def.Name, shown: so.def.Name, at: so.node.pair("use").keyPos, names: true, chooses: true, uses: uses})
 		}
 		if so.node == nil {
 			continue
 		}
 		// Settings for different components don't meet.
-		def, from := e.addressed(s, index), len(found)
+		def := e.addressed(s, index)
 		for _, p := range so.node.pairs {
 			if p.key != "off" && p.key != "use" {
-				walk("\x00"+s.name+"\x00("+def.Name+")\x00"+p.key, 0, nil, p.value, e.inner(def.Settings, p.key), p.keyPos)
+				walk(slot+"\x00("+def.Name+")\x00"+p.key, uses, p.value, e.inner(def.Settings, p.key), p.keyPos)
 			}
-		}
-		for i := range found[from:] {
-			found[from+i].slot = s
 		}
 	}
 	return found
@@ -714,24 +754,50 @@ func (e *effects) inner(t *registry.Type, key string) *registry.Type {
 	return nil
 }
 
-// show writes a node on one line, for comparing and for messages.
-func (n *node) show() string {
+// same reports whether two nodes set the same. As a var, 1 is not "1"; as a setting, one value is a list of it.
+func (n *node) same(m *node, free bool) bool {
+	switch {
+	case !free && n.form == scalar && m.form == list && len(m.items) == 1:
+		return n.same(m.items[0], free)
+	case !free && n.form == list && m.form == scalar && len(n.items) == 1:
+		return n.items[0].same(m, free)
+	case n.form != m.form || n.isNull() != m.isNull() || free && n.tag != m.tag:
+		return false
+	case n.form == list:
+		return slices.EqualFunc(n.items, m.items, func(n, m *node) bool { return n.same(m, free) })
+	case n.form == mapping:
+		return len(n.pairs) == len(m.pairs) && !slices.ContainsFunc(n.pairs, func(p pair) bool {
+			v := m.get(p.key)
+			return v == nil || !p.value.same(v, free)
+		})
+	}
+	return n.isNull() || n.text == m.text
+}
+
+// show writes a node on one line, for messages.
+func (n *node) show() string { return n.line(false) }
+
+// line writes a node on one line, its texts in quotes if these are asked for.
+func (n *node) line(quotes bool) string {
 	switch n.form {
 	case mapping:
 		parts := make([]string, len(n.pairs))
 		for i, p := range n.pairs {
-			parts[i] = p.key + ": " + p.value.show()
+			parts[i] = p.key + ": " + p.value.line(quotes)
 		}
 		return "{" + strings.Join(parts, ", ") + "}"
 	case list:
 		parts := make([]string, len(n.items))
 		for i, item := range n.items {
-			parts[i] = item.show()
+			parts[i] = item.line(quotes)
 		}
 		return "[" + strings.Join(parts, ", ") + "]"
 	}
 	if n.isNull() {
 		return "null"
+	}
+	if quotes && n.tag == tagText {
+		return strconv.Quote(n.text)
 	}
 	return n.text
 }
