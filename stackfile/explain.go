@@ -62,7 +62,7 @@ func (p *Plan) history(i int, f *effect, set []int) inspect.Slot {
 	if f.switched != f.slot.at || f.off {
 		s.Switched = f.switched.String()
 	}
-	steps := p.steps(p.layers.slots[i], set)
+	steps := p.steps(i, f, set)
 	last := len(steps) - 1
 	settings := make([]map[string]inspect.Former, len(steps))
 	for n, step := range steps {
@@ -91,16 +91,17 @@ func (p *Plan) history(i int, f *effect, set []int) inspect.Slot {
 }
 
 // steps are what a slot comes to with one thing after another that is said of it: the entry, and the overrides in
-// set. What an extended file said comes before what the file that extends it made of that.
-func (p *Plan) steps(s *slot, set []int) []*effect {
+// set, with all of which it is f. What an extended file said comes before what the file that extends it made of that.
+func (p *Plan) steps(i int, f *effect, set []int) []*effect {
 	var steps []*effect
+	s := p.layers.slots[i]
 	e := p.spare()
 	for _, was := range e.formers(s.node) {
 		if entry, ok := e.entry(was.value, registry.KindMiddleware, registry.KindApp); ok {
 			steps = append(steps, e.make(&slot{name: s.name, def: entry.def, off: entry.off, node: entry.node, at: entry.at}, nil))
 		}
 	}
-	steps = append(steps, e.make(s, nil))
+	steps = append(steps, p.none.effects[i])
 	for n, index := range set {
 		o := p.layers.overrides[index]
 		says := o.speaks(s)
@@ -115,7 +116,11 @@ func (p *Plan) steps(s *slot, set []int) []*effect {
 				steps = append(steps, before.make(s, set[:n+1]))
 			}
 		}
-		steps = append(steps, e.make(s, set[:n+1]))
+		if slices.ContainsFunc(set[n+1:], func(more int) bool { return p.layers.overrides[more].speaks(s) != nil }) {
+			steps = append(steps, e.make(s, set[:n+1]))
+		} else {
+			steps = append(steps, f) // it is known, and may be large
+		}
 	}
 	return steps
 }
