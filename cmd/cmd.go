@@ -108,7 +108,11 @@ Without a command it runs ./stack.yaml.`,
 		SilenceErrors: true,
 	}
 	root.Flags().AddFlagSet(run.Flags())
-	root.AddCommand(run, p.worker(), p.reload(), p.status(), p.rollback(), p.upgrade(), p.stop(), p.check(), p.explain(), p.diff(), p.print(), p.graph(), p.format(), p.test(), p.new(), p.list(), p.doc(), p.schema(), p.version())
+	for _, c := range []*cobra.Command{p.check(), p.explain(), p.diff(), p.print(), p.graph(), p.format(), p.test()} {
+		c.PreRun = func(*cobra.Command, []string) { limited() } // to its end: what is loaded is all that it is about
+		root.AddCommand(c)
+	}
+	root.AddCommand(run, p.worker(), p.reload(), p.status(), p.rollback(), p.upgrade(), p.stop(), p.new(), p.list(), p.doc(), p.schema(), p.version())
 	return root
 }
 

@@ -148,7 +148,9 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 	if from != nil {
 		options.Files = from.files
 	}
+	end := limited()
 	plan, files, err := stackfile.Load(ctx, l.registry, l.file, options)
+	end()
 	if err != nil {
 		return serve.Generation{Watch: files}, l.refused(err)
 	}

@@ -11,7 +11,7 @@
 // and a problem names the file that it stands in.
 //
 // A file may have 2 MiB, its stack 128 entries, a pattern 64 segments, and what its references stand for 8 MiB;
-// whatever is in it, a load or a check keeps no more than 128 MiB alive. Secrets are shown nowhere: they are redacted in the
+// whatever is in it, a load or a check keeps no more than 128 MiB alive, and the program has no more than 256 in use. Secrets are shown nowhere: they are redacted in the
 // settings that are explained, and in the lines that problems quote.
 //
 // Two overrides of which neither is more specific are in conflict where it makes a difference which comes first, in
