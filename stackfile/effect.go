@@ -577,7 +577,8 @@ type leaf struct {
 	// path has the keys that lead to it, each behind a NUL.
 	path string
 	// names says that it names the component that stands there. So does use: beside settings, which chooses
-	// one and leaves what was said to the same one before. A map in a map of them chooses to be there.
+	// one and leaves what was said to the same one before. A map in a map of them chooses to be there, and an
+	// empty map among the vars to be one.
 	names, chooses bool
 	// value is compared, or node where there is one; shown is told to people.
 	value, shown string
@@ -605,9 +606,9 @@ func (l leaf) against(m leaf) bool {
 	case l.restores && m.restores:
 		return false
 	case l.governs(m):
-		return !l.chooses || !slices.Contains(m.uses, use{l.path, l.value})
+		return !l.chooses || !l.free && !slices.Contains(m.uses, use{l.path, l.value})
 	case m.governs(l):
-		return !m.chooses || !slices.Contains(l.uses, use{m.path, m.value})
+		return !m.chooses || !m.free && !slices.Contains(l.uses, use{m.path, m.value})
 	}
 	return false
 }
@@ -628,7 +629,7 @@ func (l leaf) name() string {
 			keys = append(keys, key)
 		}
 	}
-	if l.chooses && len(keys) == 1 {
+	if l.chooses && !l.free && len(keys) == 1 {
 		keys = append(keys, "use") // in a slot
 	}
 	return strings.Join(keys, ".")
@@ -673,7 +674,7 @@ func (e *effects) findLeaves(index int) []leaf {
 		}
 		if len(n.pairs) == 0 && t == nil {
 			// Among vars an empty map differs from what is no map; as a setting it says nothing.
-			found = append(found, leaf{path: path + "\x00", value: "{}", shown: "{}", at: at, uses: uses})
+			found = append(found, leaf{path: path, chooses: true, value: "{}", shown: "{}", at: at, free: true, uses: uses})
 		}
 		if ref {
 			if named := n.pair("use"); named != nil {

@@ -118,7 +118,7 @@ func (e *effects) question(area region, path string, a int) *question {
 			switch {
 			case l.path == path:
 				named = named || l.names
-			case l.chooses:
+			case l.chooses && !l.free:
 				q.choose(l)
 			}
 		}
@@ -236,6 +236,7 @@ func (q *question) step(sorted []leaf, named bool) (s step, ok bool) {
 			if !l.restores {
 				s.value = q.valued(l)
 			}
+		case l.chooses && l.free: // what stands beneath has no need of it
 		case l.chooses:
 			s.names[slices.IndexFunc(q.levels, func(at level) bool { return at.path == l.path })] = l.value
 		default:
@@ -248,8 +249,11 @@ func (q *question) step(sorted []leaf, named bool) (s step, ok bool) {
 			}
 		}
 	}
-	if !s.says && !named && len(below(sorted, q.path)) > 0 {
+	if beneath := below(sorted, q.path); !s.says && !named && len(beneath) > 0 {
 		s.says, ok = true, true // it makes a map of it
+		if beneath[0].free {
+			s.value = q.valued(leaf{value: "{}"})
+		}
 	}
 	return s, ok
 }
