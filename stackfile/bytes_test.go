@@ -300,7 +300,7 @@ func TestCostOfProgram(t *testing.T) {
 		all = append(all, costlyStack{name: c.name, files: map[string]string{"stack.yaml": c.content}})
 	}
 	// What the components of these tests are called in the program.
-	real := []struct {
+	components := []struct {
 		what *regexp.Regexp
 		is   string
 	}{
@@ -318,7 +318,7 @@ func TestCostOfProgram(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
 			for name, content := range tt.files {
-				for _, r := range real {
+				for _, r := range components {
 					content = r.what.ReplaceAllString(content, r.is)
 				}
 				if len(content) > maxFile {

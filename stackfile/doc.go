@@ -11,8 +11,9 @@
 // and a problem names the file that it stands in.
 //
 // A file may have 2 MiB, its stack 128 entries, a pattern 64 segments, and what its references stand for 8 MiB;
-// whatever is in it, a load or a check keeps no more than 128 MiB alive, and the program has no more than 256 in use. Secrets are shown nowhere: they are redacted in the
-// settings that are explained, and in the lines that problems quote.
+// whatever is in it, a load or a check keeps no more than 128 MiB alive, and the program has no more than
+// 256 in use. Secrets are shown nowhere: they are redacted in the settings that are explained, and in the lines that
+// problems quote.
 //
 // Two overrides of which neither is more specific are in conflict where it makes a difference which comes first, in
 // any order of all that apply. Where 64 of these that say something of one thing, 16,384 steps of trying, or two million for the
