@@ -429,7 +429,7 @@ func (p *planned) walk(f func(*planned)) {
 // conflicts finds what two overrides that apply together set differently, neither being more
 // specific, and nothing more specific settling it. It reports whether there is such a thing.
 func (e *effects) conflicts(area region) (found bool) {
-	e.questions = make(map[string]*question)
+	e.questions = nil
 	for n, b := range area.set {
 		for _, a := range area.set[:n] {
 			if e.topics[a].meets(&e.topics[b]) && !e.more(b, a) && !e.more(a, b) {

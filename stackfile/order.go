@@ -75,6 +75,9 @@ func (e *effects) matters(area region, path string, a, b int) bool {
 	q, ok := e.questions[path]
 	if !ok {
 		q = e.question(area, path, a)
+		if e.questions == nil {
+			e.questions = make(map[string]*question)
+		}
 		e.questions[path] = q
 	}
 	first := slices.IndexFunc(q.steps, func(s step) bool { return s.override == a })
