@@ -85,12 +85,9 @@ urls:
 		}
 	}
 	r.save(stack(1))
-	report, err := client.Reload(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if report.RequestsClosed != 4 || report.RequestsKept != 4 || report.RequestsMoved != 0 || report.Draining != 0 {
-		t.Errorf("the report is %+v", report)
+	reloaded := log.await(t, "generation serves", 1)
+	if reloaded["closed"] != 4.0 || reloaded["kept"] != 4.0 || reloaded["moved"] != 0.0 || reloaded["draining"] != 0.0 {
+		t.Errorf("the log has %v", reloaded)
 	}
 	log.await(t, "generation closed", 1) // the deadline is an hour
 	for _, s := range streams["close"] {

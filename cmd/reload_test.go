@@ -155,22 +155,23 @@ urls:
 
 // tally counts the records of a log by their messages.
 type tally struct {
-	mu     sync.Mutex
-	counts map[string]int
-	bad    []map[string]any // those that are more than information
-	last   map[string]any
-	grown  chan struct{}
+	mu      sync.Mutex
+	counts  map[string]int
+	records map[string]map[string]any // the last one of each message
+	bad     []map[string]any          // those that are more than information
+	last    map[string]any
+	grown   chan struct{}
 }
 
 // follow counts the records from now on.
 func (r *running) follow() *tally {
-	c := &tally{counts: make(map[string]int), grown: make(chan struct{})}
+	c := &tally{counts: make(map[string]int), records: make(map[string]map[string]any), grown: make(chan struct{})}
 	go func() {
 		for record := range r.records {
 			msg, _ := record["msg"].(string)
 			c.mu.Lock()
 			c.counts[msg]++
-			c.last = record
+			c.last, c.records[msg] = record, record
 			if level := record["level"]; level == "WARN" || level == "ERROR" {
 				c.bad = append(c.bad, record)
 			}
@@ -182,17 +183,17 @@ func (r *running) follow() *tally {
 	return c
 }
 
-// await waits until there were n records with that message.
-func (c *tally) await(t *testing.T, msg string, n int) {
+// await waits until there were n records with that message, and returns the last one.
+func (c *tally) await(t *testing.T, msg string, n int) map[string]any {
 	t.Helper()
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	for {
 		c.mu.Lock()
-		have, grown := c.counts[msg], c.grown
+		have, record, grown := c.counts[msg], c.records[msg], c.grown
 		c.mu.Unlock()
 		if have >= n {
-			return
+			return record
 		}
 		select {
 		case <-grown:
