@@ -548,7 +548,7 @@ func end(t *testing.T, when string, all []*line) {
 // open opens WebSockets and event streams below a path, until each of the workers has one of both.
 func (up *teller) open(t *testing.T, s *server, below string) (all []*line) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	t.Cleanup(cancel)
 	for kind, open := range map[string]func(context.Context, *testing.T, string) ends{"socket": openSocket, "events": up.openEvents} {
 		has := make(map[int]bool)
@@ -601,7 +601,14 @@ func (up *teller) openEvents(ctx context.Context, t *testing.T, url string) ends
 	})
 	events, lines := up.channel(request.URL.Path), bufio.NewReader(response.Body)
 	return ends{
-		func(text string) error { events <- text; return nil },
+		func(text string) error {
+			select {
+			case events <- text:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		},
 		func() (string, error) {
 			text, err := lines.ReadString('\n')
 			if err == nil {
