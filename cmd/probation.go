@@ -16,7 +16,8 @@ func (l *loader) probation(plan *stackfile.Plan) *serve.Probation {
 	return &serve.Probation{
 		Period: settings.WatchErrors, Threshold: float64(settings.Threshold),
 		Failed: func(reason string) *serve.Order {
-			if former == nil || former.files.Hash() == plan.Files().Hash() {
+			now := l.history.current() // another plan's, if that came before this one had proved itself
+			if former == nil || former.files.Hash() == now.files.Hash() {
 				l.log.Error("nothing is rolled back, since the stack files are what they were before", "reason", reason)
 				return nil
 			}

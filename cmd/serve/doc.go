@@ -84,8 +84,8 @@
 // A generation with a [Probation] has its answers counted; one without costs nothing more for it. When it follows
 // another one that was counted, it is on probation: as soon as the share of errors among its answers, of
 // twenty at least, is greater by more than the threshold than that of the one before in its last Period, the log says so and
-// its Failed is asked what to do. That happens once, and not when another reload has come meanwhile. A request
-// counts for the generation that began it. An answer is an error if its status is 500 or above, or if the
+// its Failed is asked what to do. That happens once. When another reload comes meanwhile, the next generation is held against
+// the same one, and what is gone back to is that. A request counts for the generation that began it. An answer is an error if its status is 500 or above, or if the
 // handler panicked; but not if its connection was taken over, or if its client has gone.
 //
 // # Upgrade

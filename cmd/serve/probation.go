@@ -12,7 +12,9 @@ import (
 )
 
 // Probation says how a generation proves itself: by the answers that it gives in its first time, compared with those of the
-// generation before it in its last. Where there is none, or that has a Probation too little, nothing is compared.
+// generation before it in its last. Where there is none, or that has a Probation too little, nothing is compared. One that
+// follows another before that has proved itself is held against what that was held against, and its Failed is asked in the
+// place of its own: what is gone back to has proved itself.
 type Probation struct {
 	// Period is how long its answers are compared, and how long the time is with which they are.
 	Period time.Duration
@@ -140,6 +142,19 @@ func (t *tally) begin(p *Probation, before counts) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.trial = &trial{before: before, threshold: p.Threshold, until: time.Now().Add(p.Period)}
+}
+
+// follow puts g, which is counted, on trial after old, which is counted too.
+func (g *generation) follow(old *generation) {
+	tr := old.counted.onTrial()
+	if tr == nil {
+		g.counted.begin(g.Probation, old.counted.recent())
+		return
+	}
+	inherited := *g.Probation
+	inherited.Failed = old.Probation.Failed
+	g.Probation = &inherited
+	g.counted.begin(g.Probation, tr.before)
 }
 
 // onTrial returns the trial as it stands, or nil if there is none or its time is over.

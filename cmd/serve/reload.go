@@ -125,7 +125,7 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 	if p := next.Probation; p != nil {
 		g.counted = newTally(p.Period, r.verdicts)
 		if old.counted != nil && next.Made.RollbackTo == 0 {
-			g.counted.begin(p, old.counted.recent())
+			g.follow(old)
 		}
 	}
 	r.refuse(nil)
