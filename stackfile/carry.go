@@ -38,6 +38,11 @@ func (e *effects) carry(f *effect, name string) *planned {
 	if !ok {
 		return nil
 	}
+	p.walk(func(p *planned) {
+		for _, n := range p.secrets {
+			e.problems.secret(n)
+		}
+	})
 	t.place(was.switched, f.switched)
 	if !t.moved && was.off == f.off {
 		shown := was.show()
@@ -105,6 +110,13 @@ func (t *transfer) planned(p *planned) (*planned, bool) {
 			return nil, false
 		}
 		is.origins.set(path, n)
+	}
+	for _, known := range p.secrets {
+		n := t.nodes[known]
+		if n == nil {
+			return nil, false
+		}
+		is.secrets = append(is.secrets, n)
 	}
 	for _, ref := range p.refs {
 		inner, ok := t.planned(ref)

@@ -33,6 +33,8 @@ type planned struct {
 	// stands in.
 	mounts []mount
 	within string
+	// secrets are where secrets were written.
+	secrets []*node
 	// hashed is what identity returns, once somebody asked.
 	hashed string
 	once   sync.Once
@@ -248,8 +250,9 @@ func (c *decoding) value(t *registry.Type, n *node, v reflect.Value, path string
 	if t.Form != registry.FormRef {
 		c.planned.origins.set(path, n)
 	}
-	if t.Form == registry.FormSecret && c.problems.secrets != nil {
-		c.problems.secrets.read(n)
+	if t.Form == registry.FormSecret {
+		c.planned.secrets = append(c.planned.secrets, n)
+		c.problems.secret(n)
 	}
 	switch t.Form {
 	case registry.FormRef:

@@ -120,7 +120,9 @@ func load(ctx context.Context, reg *registry.Registry, path string, o Options) (
 	}
 	l := &loader{registry: reg, options: o, before: before, files: files, source: d.source, merger: merger{registry: reg}, problems: ps}
 	defer func() { l.before = nil }()
-	return l.load(ctx, d.top), files, ps
+	plan := l.load(ctx, d.top)
+	ps.secrets.sort()
+	return plan, files, ps
 }
 
 // loader is the load of one stack.

@@ -1,6 +1,7 @@
 package stackfile
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -52,6 +53,13 @@ func secretsOf(r *registry.Registry) *secrets {
 
 // named reports whether a setting of that name may be a secret.
 func (s *secrets) named(name string) bool { return slices.Contains(s.names, name) }
+
+// secret notes a secret.
+func (ps *problems) secret(n *node) {
+	if ps.secrets != nil {
+		ps.secrets.read(n)
+	}
+}
 
 // read notes a secret, for places where it stands under another name.
 func (s *secrets) read(n *node) {
@@ -118,6 +126,11 @@ func (s *secrets) below(lines []string, number int) bool {
 		}
 	}
 	return false
+}
+
+// sort puts the long ones first, since another one may be a part of them.
+func (s *secrets) sort() {
+	slices.SortFunc(s.texts, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b)) })
 }
 
 func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
