@@ -22,28 +22,28 @@ type allowance struct {
 }
 
 // quotes notes where a text has the mark of an allowance in it.
-func (s *source) quotes(y *yaml.Node) {
+func (c *content) quotes(y *yaml.Node) {
 	left := strings.Count(y.Value, allowMark)
-	for line := y.Line; left > 0 && line <= len(s.lines); line++ {
-		if n := strings.Count(s.lines[line-1], allowMark); n > 0 {
-			if s.quoted == nil {
-				s.quoted = make(map[int]bool)
+	for line := y.Line; left > 0 && line <= len(c.lines); line++ {
+		if n := strings.Count(c.lines[line-1], allowMark); n > 0 {
+			if c.quoted == nil {
+				c.quoted = make(map[int]bool)
 			}
-			s.quoted[line] = true
+			c.quoted[line] = true
 			left -= n
 		}
 	}
 }
 
 // allowances returns those of a file. One without a reason is a problem.
-func (s *source) allowances(ps *problems) []*allowance {
+func (c *content) allowances(s *source, ps *problems) []*allowance {
 	var found []*allowance
 	next := 0 // the line after the comments that were looked through last
-	for i, line := range s.lines {
+	for i, line := range c.lines {
 		before, after, ok := strings.Cut(line, allowMark)
 		head := strings.TrimRight(before, " \t")
 		code, isComment := strings.CutSuffix(head, "#")
-		if !ok || !isComment || s.quoted[i+1] || code != "" && !strings.HasSuffix(code, " ") && !strings.HasSuffix(code, "\t") {
+		if !ok || !isComment || c.quoted[i+1] || code != "" && !strings.HasSuffix(code, " ") && !strings.HasSuffix(code, "\t") {
 			continue
 		}
 		a := &allowance{at: s.at(i+1, len([]rune(code))+1), line: i + 1}
@@ -59,7 +59,7 @@ func (s *source) allowances(ps *problems) []*allowance {
 		}
 		if strings.TrimSpace(code) == "" {
 			if next <= i+1 {
-				next = s.nextCode(i + 1)
+				next = c.nextCode(i + 1)
 			}
 			a.line = next
 		}
@@ -69,9 +69,9 @@ func (s *source) allowances(ps *problems) []*allowance {
 }
 
 // nextCode returns the number of the line after the comments that begin below line n.
-func (s *source) nextCode(n int) int {
+func (c *content) nextCode(n int) int {
 	n++
-	for strings.HasPrefix(strings.TrimLeft(s.line(n), " \t"), "#") {
+	for strings.HasPrefix(strings.TrimLeft(c.line(n), " \t"), "#") {
 		n++
 	}
 	return n

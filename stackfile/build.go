@@ -306,7 +306,7 @@ func (b *builder) current() string {
 }
 
 func (b *builder) build(ctx context.Context) error {
-	var ps problems
+	ps := problems{texts: b.plan.layers.problems.texts}
 	b.stack.inspector = b.plan.inspector(b.stack.depot)
 	b.plan.instances(func(p *planned) { b.open(ctx, p, &ps) })
 	servers := b.plan.servers

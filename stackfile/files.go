@@ -66,7 +66,7 @@ func (l *library) open(name, path, must string) (*document, error) {
 	l.known[path] = d
 	p := &parser{source: d.source, expander: &expander{dir: d.source.dir, env: l.env, note: l.note, disk: &l.disk, size: &l.expanded}, problems: l.problems, count: &l.values, must: must}
 	d.top = p.parse(data)
-	l.comments = append(l.comments, d.source.allowances(l.problems)...)
+	l.comments = append(l.comments, p.text.allowances(d.source, l.problems)...)
 	return d, nil
 }
 

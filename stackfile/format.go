@@ -31,10 +31,10 @@ func Format(reg *registry.Registry, name string, data []byte) ([]byte, error) {
 	if doc == nil {
 		return nil, p.problems.err()
 	}
-	f := &formatter{lines: p.source.lines}
+	f := &formatter{lines: p.text.lines}
 	out, err := f.file(doc.Content[0], fileShape(reg, doc.Content[0]))
 	if err == nil {
-		err = faithful(p.source.lines, doc, out)
+		err = faithful(p.text.lines, doc, out)
 	}
 	if at, ok := errors.AsType[*unformattable](err); ok {
 		p.problems.add(p.source.at(at.line+1, 1), nil, "%s", at.problem)

@@ -29,13 +29,18 @@ const (
 	maxDepth = 64
 )
 
-// source is a file that was read.
+// source is a file, whatever it has in it: a load may take over what the load before it read, and its places, and must
+// not keep the whole file of then in memory for that.
 type source struct {
 	// name is what the user called it, or would call it who called the stack file so; dir is
 	// its folder, absolute.
 	name, dir string
 	// main says that it is the stack file that was asked for, and none that it is made of.
-	main  bool
+	main bool
+}
+
+// content is what a file has in it.
+type content struct {
 	lines []string
 	// quoted are the lines on which [allowMark] is part of a text, and no comment.
 	quoted map[int]bool
@@ -52,11 +57,19 @@ func (s *source) compare(t *source) int {
 	return 1
 }
 
-func (s *source) line(n int) string {
-	if n < 1 || n > len(s.lines) {
-		return ""
+// all returns the lines; none of a file that couldn't be read.
+func (c *content) all() []string {
+	if c == nil {
+		return nil
 	}
-	return s.lines[n-1]
+	return c.lines
+}
+
+func (c *content) line(n int) string {
+	if lines := c.all(); n >= 1 && n <= len(lines) {
+		return lines[n-1]
+	}
+	return ""
 }
 
 // splitLines splits where YAML sees the end of a line.
@@ -270,6 +283,7 @@ func read(path string) ([]byte, error) {
 // parser turns YAML's nodes into ours.
 type parser struct {
 	source   *source
+	text     *content
 	expander *expander
 	problems *problems
 	// count has the values of all files so far.
@@ -306,7 +320,7 @@ func (p *parser) parse(data []byte) *node {
 // document returns YAML's own node of a file, or nil after adding problems.
 func (p *parser) document(data []byte) *yaml.Node {
 	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
-	p.source.lines = splitLines(string(data))
+	p.text = p.problems.read(p.source, string(data))
 	if at, r, ok := p.unreadable(); ok {
 		switch {
 		case r != utf8.RuneError:
@@ -366,7 +380,7 @@ func decodeYAML(data []byte) (doc *yaml.Node, err error) {
 // unreadable returns the first thing that YAML can't have: a control character, or
 // [utf8.RuneError] for what is no UTF-8.
 func (p *parser) unreadable() (pos, rune, bool) {
-	for i, line := range p.source.lines {
+	for i, line := range p.text.lines {
 		column := 0
 		for at, r := range line {
 			column++
@@ -382,7 +396,7 @@ func (p *parser) unreadable() (pos, rune, bool) {
 // tab returns where the first tab in an indentation stands. Within a block scalar or a flow
 // collection a tab may be legal; a stack file has no use for one there.
 func (p *parser) tab() (pos, bool) {
-	for i, line := range p.source.lines {
+	for i, line := range p.text.lines {
 		indent := line[:len(line)-len(strings.TrimLeft(line, " \t"))]
 		if at := strings.IndexByte(indent, '\t'); at >= 0 && strings.TrimSpace(line) != "" {
 			return p.source.at(i+1, at+1), true
@@ -472,12 +486,12 @@ func (p *parser) syntax(err error) {
 	} else {
 		text = found
 	}
-	line = min(max(line, 1), len(p.source.lines))
+	line = min(max(line, 1), len(p.text.lines))
 	if m := unknownAnchor.FindStringSubmatch(found); m != nil {
 		text = fmt.Sprintf("the alias *%[1]s stands for nothing; an anchor &%[1]s must stand before it", m[1])
-		line = 1 + max(slices.IndexFunc(p.source.lines, func(l string) bool { return strings.Contains(l, "*"+m[1]) }), 0)
+		line = 1 + max(slices.IndexFunc(p.text.lines, func(l string) bool { return strings.Contains(l, "*"+m[1]) }), 0)
 	}
-	content := strings.TrimLeft(p.source.line(line), " -")
+	content := strings.TrimLeft(p.text.line(line), " -")
 	glued := gluedPair.FindStringSubmatch(content)
 	_, block := meaning(blockMistakes, found)
 	_, flow := meaning(flowMistakes, found)
@@ -487,7 +501,7 @@ func (p *parser) syntax(err error) {
 			glued[2] = redacted
 		}
 		text = fmt.Sprintf("a space is missing after the colon; it must be %q", glued[1]+": "+glued[2])
-	case gluedDash.MatchString(p.source.line(line)) && (block || strings.Contains(found, "could not find expected ':'")):
+	case gluedDash.MatchString(p.text.line(line)) && (block || strings.Contains(found, "could not find expected ':'")):
 		text = `a space is missing after the dash; it must be like "- errors"`
 	case strings.Contains(found, "cannot start any token") && strings.ContainsRune(content, '\t'):
 		text = "a tab stands before the value; it must be a space"
@@ -498,19 +512,19 @@ func (p *parser) syntax(err error) {
 	case block && bracketText.MatchString(content):
 		text = "a text that begins with { or [ needs quotes"
 	}
-	column := len(p.source.line(line)) - len(strings.TrimLeft(p.source.line(line), " ")) + 1
+	column := len(p.text.line(line)) - len(strings.TrimLeft(p.text.line(line), " ")) + 1
 	p.problems.add(p.source.at(line, column), nil, "%s", text)
 }
 
 // bad reports whether the first n lines have the fault already.
 func (p *parser) bad(n int, fault error) bool {
-	_, err := decodeYAML([]byte(strings.Join(p.source.lines[:n], "\n") + "\n"))
+	_, err := decodeYAML([]byte(strings.Join(p.text.lines[:n], "\n") + "\n"))
 	return err != nil && err.Error() == fault.Error()
 }
 
 // firstBad returns the line with which a fault of the block structure appears.
 func (p *parser) firstBad(fault error) int {
-	return 1 + sort.Search(len(p.source.lines)-1, func(n int) bool { return p.bad(n+1, fault) })
+	return 1 + sort.Search(len(p.text.lines)-1, func(n int) bool { return p.bad(n+1, fault) })
 }
 
 // node converts y and what is in it. It returns a broken node after adding a problem that
@@ -623,7 +637,7 @@ func (p *parser) pairs(n *node, y *yaml.Node, depth int) {
 // scalar fills n from a scalar, expanded.
 func (p *parser) scalar(n *node, y *yaml.Node) *node {
 	n.text, n.tag = y.Value, tagOf(y)
-	p.source.quotes(y)
+	p.text.quotes(y)
 	if !strings.Contains(y.Value, "$") {
 		return n
 	}

@@ -133,8 +133,20 @@ type problems struct {
 	seen map[Problem]bool
 	// more counts those beyond maxProblems.
 	more int
+	// texts are what the files have in them, whose lines are shown.
+	texts map[*source]*content
 	// secrets are taken out of what is shown of the files' lines; nil for none.
 	secrets *secrets
+}
+
+// read takes in what a file has in it.
+func (ps *problems) read(s *source, text string) *content {
+	if ps.texts == nil {
+		ps.texts = make(map[*source]*content)
+	}
+	c := &content{lines: splitLines(text)}
+	ps.texts[s] = c
+	return c
 }
 
 // maxProblems is how many faults are told one by one.
@@ -163,7 +175,7 @@ func (ps *problems) report(rule string, at pos, where []string, format string, a
 		}
 	}
 	fmt.Fprintf(&b, format, args...)
-	p := Problem{File: at.source.name, Line: int(at.line), Column: int(at.column), Rule: rule, Severity: severityOf(rule), Text: strings.Map(harmless, b.String()), Source: at.source.line(int(at.line)), mark: int(at.column), from: at.source}
+	p := Problem{File: at.source.name, Line: int(at.line), Column: int(at.column), Rule: rule, Severity: severityOf(rule), Text: strings.Map(harmless, b.String()), Source: ps.texts[at.source].line(int(at.line)), mark: int(at.column), from: at.source}
 	if ps.seen[p] {
 		return
 	}
@@ -188,7 +200,7 @@ func (ps *problems) err() error {
 	})
 	if ps.secrets != nil {
 		for i, p := range ps.list {
-			ps.list[i] = ps.secrets.hidden(p, p.from.lines)
+			ps.list[i] = ps.secrets.hidden(p, ps.texts[p.from].all())
 		}
 	}
 	if ps.more > 0 {
