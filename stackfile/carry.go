@@ -8,14 +8,23 @@ import "strings"
 // named names the effect on a slot by what speaks to it.
 func (e *effects) named(s *slot, set []int) string {
 	var b strings.Builder
-	b.WriteString(s.name)
 	for _, o := range set {
 		if e.overrides[o].speaks(s) != nil {
-			b.WriteByte(0)
 			b.WriteString(e.overrides[o].key)
+			b.WriteByte(0)
 		}
 	}
 	return b.String()
+}
+
+// madeOf returns the effects on a slot by name, to be added to.
+func (e *effects) madeOf(s *slot) map[string]*effect {
+	known := e.made[s.name]
+	if known == nil {
+		known = make(map[string]*effect)
+		e.made[s.name] = known
+	}
+	return known
 }
 
 // carry returns the instance for an effect that the plan before has already, and how it is shown if that is the same; nil
@@ -25,7 +34,7 @@ func (e *effects) carry(f *effect, name string) *planned {
 	if before == nil || before.layers.registry != e.registry || before.dir() != e.source.dir {
 		return nil
 	}
-	was := before.made[name]
+	was := before.made[f.slot.name][name]
 	if was == nil || was.checked == nil || was.def != f.def || was.where != f.where {
 		return nil
 	}

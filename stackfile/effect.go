@@ -49,8 +49,9 @@ type effects struct {
 	*loader
 	decoder *decoder
 	memo    map[string]*effect
-	// made are the effects by name, for the plan after this one; nil where none will be.
-	made    map[string]*effect
+	// made are the effects by slot and by the overrides that speak to it, for the plan after this one; nil where none
+	// will be.
+	made    map[string]map[string]*effect
 	memoVar map[string]*node
 	// base has the effect of each slot where no override speaks to it.
 	base []*effect
@@ -69,8 +70,8 @@ type effects struct {
 	covering [][]int
 	key      []byte
 	touched  []bool
-	// laid counts what vars and settings come to where overrides are laid over them.
-	laid int
+	// laid counts what vars and settings come to where overrides are laid over them, laidVars the vars alone.
+	laid, laidVars int
 	// places counts the slots of the sets that differ from the stack as it is written.
 	places int
 }
@@ -127,7 +128,7 @@ func (e *effects) of(i int, set []int) *effect {
 	made := e.make(s, set)
 	e.memo[string(e.key)] = made
 	if e.made != nil {
-		e.made[e.named(s, set)] = made
+		e.madeOf(s)[e.named(s, set)] = made
 	}
 	return made
 }
@@ -150,7 +151,8 @@ func (e *effects) vars(vars *node, set []int) *node {
 		vars = mergeFree(vars, e.overrides[o].vars)
 	}
 	e.memoVar[string(e.key)] = vars
-	e.laid += vars.count(maxLaid)
+	count := vars.count(maxLaid)
+	e.laid, e.laidVars = e.laid+count, e.laidVars+count
 	return vars
 }
 
@@ -233,38 +235,36 @@ func (e *effects) lay(base, over *node, def *registry.Definition) *node {
 // routes works out the chain of every set of overrides that can apply together, and checks
 // each.
 func (e *effects) routes(ctx context.Context, plan *Plan, vars *node) {
-	patterns := make([]pattern, len(e.overrides))
-	for i, o := range e.overrides {
-		patterns[i] = o.pattern
-	}
-	areas, err := regions(patterns)
-	if err != nil {
-		e.problems.add(e.overrides[0].at, nil, "urls: %s", err)
+	var before *Plan // whose overrides are the same
+	if e.again {
+		before = e.before
+		e.keep(before, plan)
+		if vars.same(before.none.vars) {
+			vars = before.none.vars
+			e.laid, e.laidVars = e.laid+before.layers.laidVars, before.layers.laidVars
+		}
+	} else if !e.layOut(plan) {
 		return
 	}
-	if e.within != "" {
-		if e.files.meets += len(areas) - len(patterns); e.files.meets > maxMeets/2 {
-			e.problems.add(e.overrides[0].at, nil, "urls: with those of other stacks that are mounted, its patterns overlap in more than %d places; they must in fewer", maxMeets/2)
-			return
-		}
-	}
-	plan.patterns, plan.areas = patterns, areas
-	e.prepare(patterns, areas)
-	plan.layers = &effects{loader: e.loader, decoder: e.decoder, covering: e.covering}
-	plan.keys = make([]string, len(e.overrides))
-	for i, o := range e.overrides {
-		plan.keys[i] = o.key
-	}
+	plan.layers = &effects{loader: e.loader, decoder: e.decoder, covering: e.covering, speaks: e.speaks, topics: e.topics}
+	defer func() { plan.layers.laidVars = e.laidVars }()
 	for i := range e.slots {
+		if before != nil && e.kept[i] {
+			e.base = append(e.base, before.none.effects[i])
+			continue
+		}
 		e.base = append(e.base, e.of(i, nil))
 	}
-	plan.none = e.route(nil, vars, func() string { return "" })
-	plan.routes = make([]*route, len(areas))
-	for i, area := range areas {
+	plan.none = e.route(nil, vars, func() string { return "" }, nil)
+	plan.routes = make([]*route, len(plan.areas))
+	for i, area := range plan.areas {
 		if i%1024 == 0 && ctx.Err() != nil {
 			return
 		}
-		if e.conflicts(area) {
+		var was *route
+		if before != nil {
+			was = before.routes[i]
+		} else if e.conflicts(area) {
 			continue // what it comes to is open
 		}
 		if e.laid > maxLaid {
@@ -275,8 +275,34 @@ func (e *effects) routes(ctx context.Context, plan *Plan, vars *node) {
 			e.problems.add(e.overrides[0].at, nil, "urls: the overrides apply together in more than %d ways to a stack of %d entries; they must in fewer, or to fewer entries", maxPlaces/len(e.base), len(e.base))
 			return
 		}
-		plan.routes[i] = e.route(area.set, vars, area.pattern.example)
+		plan.routes[i] = e.route(area.set, vars, area.pattern.example, was)
 	}
+}
+
+// layOut finds where overrides apply, and reports whether it could.
+func (e *effects) layOut(plan *Plan) bool {
+	patterns := make([]pattern, len(e.overrides))
+	for i, o := range e.overrides {
+		patterns[i] = o.pattern
+	}
+	areas, err := regions(patterns)
+	if err != nil {
+		e.problems.add(e.overrides[0].at, nil, "urls: %s", err)
+		return false
+	}
+	if e.within != "" {
+		if e.files.meets += len(areas) - len(patterns); e.files.meets > maxMeets/2 {
+			e.problems.add(e.overrides[0].at, nil, "urls: with those of other stacks that are mounted, its patterns overlap in more than %d places; they must in fewer", maxMeets/2)
+			return false
+		}
+	}
+	plan.patterns, plan.areas = patterns, areas
+	e.prepare(patterns, areas)
+	plan.keys = make([]string, len(e.overrides))
+	for i, o := range e.overrides {
+		plan.keys[i] = o.key
+	}
+	return true
 }
 
 // reloads returns what is said of requests under way by the overrides in set; nil for nothing.
@@ -301,7 +327,6 @@ func (e *effects) prepare(patterns []pattern, areas []region) {
 	}
 	e.speaks = make([][]int, len(e.overrides))
 	e.topics = make([]topics, len(e.overrides))
-	e.touched = make([]bool, len(e.slots))
 	for n, o := range e.overrides {
 		for _, so := range o.slots {
 			i := slices.Index(e.slots, so.slot)
@@ -328,16 +353,30 @@ type route struct {
 	onReload *node
 }
 
-// route returns the chain of the overrides in set. Example returns a URL it is for.
-func (e *effects) route(set []int, vars *node, example func() string) *route {
-	r := &route{set: set, vars: e.vars(vars, set), effects: e.base, onReload: e.reloads(set)}
+// route returns the chain of the overrides in set. Example returns a URL it is for. Was is the chain in the plan before, if
+// the overrides there are the same.
+func (e *effects) route(set []int, vars *node, example func() string, was *route) *route {
+	r := &route{set: set, effects: e.base, onReload: e.reloads(set)}
+	if was != nil && vars == e.before.none.vars {
+		r.vars = was.vars
+	} else {
+		r.vars = e.vars(vars, set)
+	}
+	if e.touched == nil {
+		e.touched = make([]bool, len(e.slots))
+	}
 	for _, o := range set {
 		for _, i := range e.speaks[o] {
 			if e.touched[i] {
 				continue
 			}
 			e.touched[i] = true
-			f := e.of(i, set)
+			var f *effect
+			if was != nil && e.kept[i] {
+				f = was.effects[i]
+			} else {
+				f = e.of(i, set)
+			}
 			if f != r.effects[i] {
 				if &r.effects[0] == &e.base[0] {
 					r.effects = slices.Clone(e.base)
@@ -616,7 +655,7 @@ func (l leaf) against(m leaf) bool {
 // same reports whether two leaves of one path set the same.
 func (l leaf) same(m leaf) bool {
 	if l.node != nil && m.node != nil {
-		return l.node.same(m.node, l.free)
+		return l.node.equals(m.node, l.free)
 	}
 	return l.value == m.value && l.node == m.node
 }
@@ -755,21 +794,21 @@ func (e *effects) inner(t *registry.Type, key string) *registry.Type {
 	return nil
 }
 
-// same reports whether two nodes set the same. As a var, 1 is not "1"; as a setting, one value is a list of it.
-func (n *node) same(m *node, free bool) bool {
+// equals reports whether two nodes set the same. As a var, 1 is not "1"; as a setting, one value is a list of it.
+func (n *node) equals(m *node, free bool) bool {
 	switch {
 	case !free && n.form == scalar && m.form == list && len(m.items) == 1:
-		return n.same(m.items[0], free)
+		return n.equals(m.items[0], free)
 	case !free && n.form == list && m.form == scalar && len(n.items) == 1:
-		return n.items[0].same(m, free)
+		return n.items[0].equals(m, free)
 	case n.form != m.form || n.isNull() != m.isNull() || free && n.tag != m.tag:
 		return false
 	case n.form == list:
-		return slices.EqualFunc(n.items, m.items, func(n, m *node) bool { return n.same(m, free) })
+		return slices.EqualFunc(n.items, m.items, func(n, m *node) bool { return n.equals(m, free) })
 	case n.form == mapping:
 		return len(n.pairs) == len(m.pairs) && !slices.ContainsFunc(n.pairs, func(p pair) bool {
 			v := m.get(p.key)
-			return v == nil || !p.value.same(v, free)
+			return v == nil || !p.value.equals(v, free)
 		})
 	}
 	return n.isNull() || n.text == m.text

@@ -15,8 +15,11 @@ import (
 // files that extend it, each the one after it.
 func (l *loader) whole(top *node, legal []string, around ...*source) *node {
 	l.keys(top, legal)
-	over := l.including(top)
 	extends := top.pair("extends")
+	if extends != nil {
+		l.files.before = nil
+	}
+	over := l.including(top)
 	if extends == nil || extends.value.isNull() {
 		return over
 	}
@@ -146,6 +149,9 @@ func (l *loader) including(top *node) *node {
 
 // patterns returns urls with those of the files. What matches the same URLs stands there once.
 func (l *loader) patterns(urls *node, files []*document) *node {
+	if known := l.urlsBefore(); known != nil && known.consists(urls, files) {
+		return known
+	}
 	all := &node{form: mapping, pos: urls.pos, pairs: make([]pair, 0, len(urls.pairs))}
 	same := make(map[string]pair, len(urls.pairs))
 	add := func(p pair) {

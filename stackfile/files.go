@@ -28,6 +28,10 @@ type library struct {
 	given []byte
 	// comments are those that allow warnings.
 	comments []*allowance
+	// before are the files of the load before, while what was read of them may be taken over; nil for none. Shared says
+	// that something was, as it stands: nodes that aren't this load's alone.
+	before map[string]*document
+	shared bool
 }
 
 // document is a file that was read.
@@ -35,6 +39,8 @@ type document struct {
 	source *source
 	// top is nil after a problem with the whole of it.
 	top *node
+	// part is what the next load may take over; nil for nothing.
+	part *part
 }
 
 // note says that the outcome depends on a file or folder.
@@ -63,9 +69,18 @@ func (l *library) open(name, path, must string) (*document, error) {
 		return nil, fmt.Errorf("with it the stack's files have more than %d MiB; they must have less", maxFiles>>20)
 	}
 	d := &document{source: &source{name: name, dir: filepath.Dir(path), main: len(l.known) == 0}}
+	was := l.before[path]
+	if was != nil && *was.source == *d.source {
+		d.source = was.source
+	} else {
+		was = new(document)
+	}
 	l.known[path] = d
-	p := &parser{source: d.source, expander: &expander{dir: d.source.dir, env: l.env, note: l.note, disk: &l.disk, size: &l.expanded}, problems: l.problems, count: &l.values, must: must}
+	p := &parser{source: d.source, expander: &expander{dir: d.source.dir, env: l.env, note: l.note, disk: &l.disk, size: &l.expanded}, problems: l.problems, count: &l.values, must: must, was: was.part}
 	d.top = p.parse(data)
+	if d.part = p.part; d.part != nil && was.part != nil && d.part.value == was.part.value {
+		l.shared = true
+	}
 	l.comments = append(l.comments, p.text.allowances(d.source, l.problems)...)
 	return d, nil
 }

@@ -67,13 +67,17 @@ func (p *Plan) Files() *Files { return p.files }
 type disk struct {
 	were *Files // nil for those on disk
 	now  *Files // what was read so far
+	// had is what was read already, and isn't read again.
+	had map[string][]byte
 }
 
 // read returns what a file has in it, which is read by the function.
 func (d *disk) read(path string, by func(string) ([]byte, error)) ([]byte, error) {
 	var data []byte
 	var err error
-	if d.were == nil {
+	if known, ok := d.had[path]; ok {
+		data = known
+	} else if d.were == nil {
 		data, err = by(path)
 	} else if known, ok := d.were.read[path]; ok {
 		data = known

@@ -89,8 +89,26 @@ func Load(ctx context.Context, reg *registry.Registry, path string, o Options) (
 	return plan, files.names, nil
 }
 
-// load is Load, with all that it knows.
+// load is Load, with all that it knows. What is told of faults is told by a load that has taken nothing over: then it
+// can't depend on what was there before.
 func load(ctx context.Context, reg *registry.Registry, path string, o Options) (*Plan, *library, *problems) {
+	var before *Plan
+	if o.Before != nil {
+		if running := o.Before.inspector.own.Load(); running != nil {
+			before = running.Plan
+		}
+		o.Before = nil // or each plan would keep all that were before it
+	}
+	plan, files, ps := loadAfter(ctx, reg, path, o, before, nil)
+	if before != nil && len(ps.list) > 0 {
+		// A pipe can be read once.
+		plan, files, ps = loadAfter(ctx, reg, path, o, nil, files.disk.now.read)
+	}
+	return plan, files, ps
+}
+
+// loadAfter is load after a plan; nil for none. Had is what was read already.
+func loadAfter(ctx context.Context, reg *registry.Registry, path string, o Options, before *Plan, had map[string][]byte) (*Plan, *library, *problems) {
 	name := path
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(o.Dir, path)
@@ -102,7 +120,10 @@ func load(ctx context.Context, reg *registry.Registry, path string, o Options) (
 		o.Env = os.LookupEnv
 	}
 	ps := &problems{secrets: secretsOf(reg)}
-	files := &library{env: o.Env, problems: ps, known: make(map[string]*document), given: o.Content, disk: disk{were: o.Files, now: newFiles()}}
+	files := &library{env: o.Env, problems: ps, known: make(map[string]*document), given: o.Content, disk: disk{were: o.Files, now: newFiles(), had: had}}
+	if before != nil && before.layers.registry == reg {
+		files.before = before.layers.files.known
+	}
 	d, err := files.open(name, path, "servers: and stack:")
 	if err != nil {
 		ps.add(pos{source: &source{name: name, main: true}, line: 1, column: 1}, nil, "the stack file can't be read: %s", err)
@@ -110,13 +131,6 @@ func load(ctx context.Context, reg *registry.Registry, path string, o Options) (
 	}
 	if d.top == nil {
 		return nil, files, ps
-	}
-	var before *Plan
-	if o.Before != nil {
-		if running := o.Before.inspector.own.Load(); running != nil {
-			before = running.Plan
-		}
-		o.Before = nil // or each plan would keep all that were before it
 	}
 	l := &loader{registry: reg, options: o, before: before, files: files, source: d.source, merger: merger{registry: reg}, problems: ps}
 	defer func() { l.before = nil }()
@@ -134,6 +148,11 @@ type loader struct {
 	merger   merger
 	problems *problems
 	before   *Plan // what was loaded before; nil for nothing
+	// urlsNode is what stands under urls: after all, and again says that it is what stood there before, and that the slots
+	// are those of then but for their settings. Kept are then the slots that are as they were.
+	urlsNode *node
+	again    bool
+	kept     []bool
 	// within is the setting that holds the stack, and around are the files whose stacks it is mounted
 	// in, the outermost first; empty for one that isn't mounted.
 	within string
@@ -196,7 +215,9 @@ type slotOverride struct {
 }
 
 func (l *loader) load(ctx context.Context, top *node) *Plan {
-	if top = l.whole(top, Keys()); top == nil {
+	top = l.whole(top, Keys())
+	l.files.before = nil // what is mounted is read as a whole
+	if top == nil {
 		return nil
 	}
 	plan := &Plan{name: l.source.name, deadlines: DefaultDeadlines(), reload: DefaultReload(), files: l.files.disk.now}
@@ -232,7 +253,7 @@ func (l *loader) lay(ctx context.Context, plan *Plan, top *node) bool {
 		mounted: func(n *node, within string) *Plan { return l.mounted(ctx, n, within) },
 	}}
 	if l.within == "" {
-		e.made = make(map[string]*effect)
+		e.made = make(map[string]map[string]*effect)
 	}
 	e.routes(ctx, plan, top.get("vars"))
 	plan.made = e.made
@@ -541,6 +562,13 @@ func (l *loader) urls(n *node) {
 	if n.form != mapping {
 		l.problems.add(n.pos, nil, "urls is %s; it must be a map of patterns such as /admin/:%s", n.is(), missingSpace(n))
 		return
+	}
+	l.urlsNode = n
+	if l.again = l.takes(n); l.again {
+		return
+	}
+	if l.files.shared && l.within == "" {
+		n = n.moved(0) // the plan before has those nodes, and a request may be reading them
 	}
 	for _, p := range n.pairs {
 		pat, err := parsePattern(p.key)

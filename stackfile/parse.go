@@ -293,18 +293,40 @@ type parser struct {
 	open  map[*yaml.Node]bool // the anchors that are being written out
 	alias *yaml.Node          // the outermost alias that is being written out
 	full  bool                // more nodes than allowed: said once
+	// was is the part of the file when it was read before, if that may be taken over, and part is that of now; both may
+	// be nil.
+	was, part *part
 }
 
 // parse returns the top node of a file, or nil after adding problems.
 func (p *parser) parse(data []byte) *node {
-	doc := p.document(data)
-	if doc == nil {
+	text, ok := p.readable(data)
+	if !ok {
 		return nil
+	}
+	now, doc := without(text, len(p.text.lines), p.was)
+	taken := doc != nil
+	if taken {
+		now.value = p.was.value
+		if by := now.line - p.was.line; by != 0 {
+			now.value = now.value.moved(int32(by))
+		}
+		*p.count += now.value.size() - 1 // something is in its place
+	} else {
+		if doc = p.yaml(text); doc == nil {
+			return nil
+		}
+		now = partOf(text, len(p.text.lines), doc)
 	}
 	p.open = make(map[*yaml.Node]bool)
 	top := p.node(doc.Content[0], 0)
 	if top.form == broken {
 		return nil
+	}
+	if p.part = now; taken {
+		top.pair(partKey).value = now.value
+	} else if now != nil {
+		now.value = top.get(partKey)
 	}
 	if top.isNull() {
 		p.problems.add(p.source.at(1, 1), nil, "the file is empty; it must have %s", p.must)
@@ -319,8 +341,18 @@ func (p *parser) parse(data []byte) *node {
 
 // document returns YAML's own node of a file, or nil after adding problems.
 func (p *parser) document(data []byte) *yaml.Node {
+	text, ok := p.readable(data)
+	if !ok {
+		return nil
+	}
+	return p.yaml(text)
+}
+
+// readable returns a file as a text, if it is one that YAML may be in, and adds a problem if it isn't.
+func (p *parser) readable(data []byte) (text string, ok bool) {
 	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
-	p.text = p.problems.read(p.source, string(data))
+	text = string(data)
+	p.text = p.problems.read(p.source, text)
 	if at, r, ok := p.unreadable(); ok {
 		switch {
 		case r != utf8.RuneError:
@@ -330,13 +362,18 @@ func (p *parser) document(data []byte) *yaml.Node {
 		default:
 			p.problems.add(at, nil, "the file is not UTF-8 text; it must be YAML in UTF-8")
 		}
-		return nil
+		return "", false
 	}
 	if at, ok := p.tab(); ok {
 		p.problems.add(at, nil, "a tab stands in the indentation; it must be spaces")
-		return nil
+		return "", false
 	}
-	doc, err := decodeYAML(data)
+	return text, true
+}
+
+// yaml returns the document that a text is, or nil after adding problems.
+func (p *parser) yaml(text string) *yaml.Node {
+	doc, err := decodeYAML([]byte(text))
 	switch {
 	case errors.Is(err, io.EOF):
 		p.problems.add(p.source.at(1, 1), nil, "the file is empty; it must have %s", p.must)
@@ -660,7 +697,9 @@ func (p *parser) scalar(n *node, y *yaml.Node) *node {
 
 // mark says of n and all within that they were written in an override.
 func mark(n *node, where string) {
-	n.where = where
+	if n.where != where { // else it may be a node that was taken over, which others read
+		n.where = where
+	}
 	for _, p := range n.pairs {
 		mark(p.value, where)
 	}

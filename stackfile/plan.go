@@ -43,8 +43,9 @@ type Plan struct {
 	// router is for explaining, and made when it is asked first.
 	routing sync.Once
 	router  *router[*route]
-	// made are the effects by name, for the plan that is loaded with this one before it.
-	made map[string]*effect
+	// made are the effects by slot and by the overrides that speak to it, for the plan that is loaded with this one before
+	// it.
+	made map[string]map[string]*effect
 	// layers are what the routes were made of.
 	layers *effects
 }
