@@ -197,6 +197,9 @@ func (rec *record) inherit(outer *record) {
 }
 
 func (rec *record) set(index int, v any) {
+	if rec.values == nil {
+		rec.values = rec.array[:0]
+	}
 	for len(rec.values) <= index {
 		rec.values = append(rec.values, nil)
 	}
