@@ -251,7 +251,7 @@ func (l *loader) takes(n *node) bool {
 // are as they were. Nothing is in conflict: it depends on what the overrides say and on the components in the slots,
 // and there was nothing before.
 func (e *effects) keep(before, plan *Plan) {
-	plan.patterns, plan.areas, plan.keys = before.patterns, before.areas, before.keys
+	plan.patterns, plan.areas, plan.keys, plan.ways = before.patterns, before.areas, before.keys, before.ways
 	e.covering, e.speaks, e.topics = before.layers.covering, before.layers.speaks, before.layers.topics
 	for i, s := range e.slots {
 		if !e.kept[i] {

@@ -2,13 +2,13 @@ package stackfile
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -138,14 +138,21 @@ func (p *Plan) Build(ctx context.Context, log *slog.Logger, prev *Stack) (*Stack
 
 func (p *Plan) assemble(ctx context.Context, log *slog.Logger, prev *Stack, how *Rehearsal) (*Stack, error) {
 	s := &Stack{depot: new(depot)}
+	many := 0
+	if prev != nil {
+		many = len(prev.held)
+	}
 	b := &builder{
 		plan: p, rehearsal: how, stack: s, log: log, chains: make(map[string]*composed),
-		built: make(map[*planned]*instance), mounted: make(map[*Plan]chains), held: make(map[string]*instance), before: make(map[string]*instance),
+		built: make(map[*planned]*instance, many), mounted: make(map[*Plan]chains), numbers: make(map[*Plan]int), held: make(map[string]*instance, many), before: make(map[string]*instance, many),
 	}
 	if prev != nil {
 		s.depot = prev.depot
 		for _, i := range prev.held {
 			b.before[i.identity] = i
+		}
+		if running := prev.inspector.own.Load(); running != nil && running.ways == p.ways {
+			b.former, b.alike = prev.chains.all, running.Plan
 		}
 	}
 	done := make(chan error, 1)
@@ -248,7 +255,10 @@ func (s *Stack) Depends() []string {
 func (s *Stack) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.chains.ServeHTTP(w, r) }
 
 // chains are those of all requests of a stack, also of one that is mounted.
-type chains struct{ router *router[*chain] }
+type chains struct {
+	router *router[*chain]
+	all    []*chain // of the areas
+}
 
 func (s chains) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if problem := checkPath(r.URL.Path); problem != "" {
@@ -291,18 +301,24 @@ type builder struct {
 	chains    map[string]*composed
 	// mounted are the stacks within the stack that are built.
 	mounted map[*Plan]chains
+	// numbers tell stacks within the stack apart, in the keys of chains.
+	numbers map[*Plan]int
 	built   map[*planned]*instance
 	// held and before are the instances of this stack and of that before it, by key.
 	held, before map[string]*instance
+	// former are the chains of the stack before if its plan, which is alike then, has the same overrides.
+	former []*chain
+	alike  *Plan
+	key    []byte // of the chain that is composed now
 
-	mu  sync.Mutex
-	now string // what is being built
+	now atomic.Pointer[planned] // what is being built
 }
 
 func (b *builder) current() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.now
+	if p := b.now.Load(); p != nil {
+		return p.title()
+	}
+	return ""
 }
 
 func (b *builder) build(ctx context.Context) error {
@@ -336,11 +352,24 @@ func (b *builder) build(ctx context.Context) error {
 
 // compose makes the chains of a stack, whose instances are built.
 func (b *builder) compose(p *Plan) chains {
+	none := b.chain(p, p.none)
+	none.vars = plainVars(p.none.vars)
+	environ.Vars.Preset(none.base, none.vars)
 	all := make([]*chain, len(p.routes))
 	for i, r := range p.routes {
-		all[i] = b.chain(p, r)
+		c := b.chain(p, r)
+		switch {
+		case r.vars == p.none.vars:
+			c.vars = none.vars
+		case p == b.plan && b.alike != nil && r.vars == b.alike.routes[i].vars:
+			c.vars = b.former[i].vars
+		default:
+			c.vars = plainVars(r.vars)
+		}
+		environ.Vars.Preset(c.base, c.vars)
+		all[i] = c
 	}
-	return chains{newRouter(p.patterns, p.areas, all, b.chain(p, p.none))}
+	return chains{withValues(p.layout(), all, none), all}
 }
 
 // mount returns what serves a stack that a setting holds, whose instances are built.
@@ -359,9 +388,7 @@ func (b *builder) open(ctx context.Context, p *planned, ps *problems) {
 	if b.built[p] != nil || ctx.Err() != nil || b.stand(p) {
 		return
 	}
-	b.mu.Lock()
-	b.now = p.title()
-	b.mu.Unlock()
+	b.now.Store(p)
 	needs := slices.Clone(p.refs)
 	for _, m := range p.mounts {
 		m.plan.instances(func(inner *planned) { needs = append(needs, inner) })
@@ -437,13 +464,15 @@ func (b *builder) hold(i *instance) {
 
 // chain composes what answers the requests of a route.
 func (b *builder) chain(plan *Plan, r *route) *chain {
-	c := &chain{base: new(environ.Base), vars: plainVars(r.vars), onReload: r.onReload.reloading()}
+	c := &chain{base: new(environ.Base), onReload: r.onReload.reloading()}
 	inspect.Key.Preset(c.base, inspect.Stack(b.stack.inspector))
 	environ.Matched.Preset(c.base, plan.shown(r))
-	environ.Vars.Preset(c.base, c.vars)
 
-	var key strings.Builder
-	fmt.Fprintf(&key, "%p ", plan) // a slot may have another index in another stack
+	if b.numbers[plan] == 0 {
+		b.numbers[plan] = len(b.numbers) + 1
+	}
+	// A slot may have another index in another stack.
+	b.key = binary.AppendUvarint(b.key[:0], uint64(b.numbers[plan]))
 	caught, followed := false, len(r.effects)
 	for i, e := range r.effects {
 		if e.instance == nil {
@@ -452,12 +481,12 @@ func (b *builder) chain(plan *Plan, r *route) *chain {
 		if e.follows {
 			followed = min(followed, i)
 		}
-		fmt.Fprintf(&key, "%d ", b.built[e.instance].number)
+		b.key = binary.AppendUvarint(b.key, uint64(b.built[e.instance].number))
 		for _, provided := range e.instance.def.Traits(e.instance.cfg).Provides {
 			caught = caught || provided.Name() == failure.Key.Name()
 		}
 	}
-	if known := b.chains[key.String()]; known != nil {
+	if known := b.chains[string(b.key)]; known != nil {
 		c.handler, c.links = known.handler, known.links
 		return c
 	}
@@ -494,7 +523,7 @@ func (b *builder) chain(plan *Plan, r *route) *chain {
 	if !caught {
 		c.handler = lastResort{next: c.handler, log: b.log}
 	}
-	b.chains[key.String()] = &composed{c.handler, c.links}
+	b.chains[string(b.key)] = &composed{c.handler, c.links}
 	return c
 }
 

@@ -296,7 +296,7 @@ func (e *effects) layOut(plan *Plan) bool {
 			return false
 		}
 	}
-	plan.patterns, plan.areas = patterns, areas
+	plan.patterns, plan.areas, plan.ways = patterns, areas, new(ways)
 	e.prepare(patterns, areas)
 	plan.keys = make([]string, len(e.overrides))
 	for i, o := range e.overrides {

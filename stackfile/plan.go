@@ -40,6 +40,8 @@ type Plan struct {
 	watched []*planned
 	around  string
 
+	// ways lead to the routes; plans with the same overrides have them in common.
+	ways *ways
 	// router is for explaining, and made when it is asked first.
 	routing sync.Once
 	router  *router[*route]
@@ -101,8 +103,19 @@ func (p *Plan) instances(f func(*planned)) {
 
 // find returns the route of a request.
 func (p *Plan) find(method, host, path string) *route {
-	p.routing.Do(func() { p.router = newRouter(p.patterns, p.areas, p.routes, p.none) })
+	p.routing.Do(func() { p.router = withValues(p.layout(), p.routes, p.none) })
 	return p.router.find(method, host, path)
+}
+
+// ways are the layout of the routers over some patterns, which is made when it is asked first.
+type ways struct {
+	once   sync.Once
+	layout layout
+}
+
+func (p *Plan) layout() layout {
+	p.ways.once.Do(func() { p.ways.layout = newLayout(p.patterns, p.areas) })
+	return p.ways.layout
 }
 
 // shownSettings returns the settings of an instance as they are shown to people, those

@@ -363,6 +363,13 @@ func (l *literals[E]) add(text string) *tree[E] {
 // request, adds up their numbers by exclusive or, and looks the sum up among those
 // of the regions' sets, which the builder made sure are all different.
 type router[T any] struct {
+	layout
+	values sumTable[T]
+	none   T
+}
+
+// A layout is what a router is but for its values.
+type layout struct {
 	// methods are those that patterns name. A method's number is its index and one more; few are
 	// named, so that looking at each is faster than a map.
 	methods []string
@@ -373,8 +380,8 @@ type router[T any] struct {
 	anyHost *entrance
 	// longest is the length of the longest of the hosts.
 	longest int
-	values  sumTable[T]
-	none    T
+	// sums are those of the regions.
+	sums []uint64
 }
 
 // An entrance is where requests for one host, or those below it, begin.
@@ -419,12 +426,22 @@ func (s *sums) add(method int, number uint64) {
 // areas[i], which are the [regions] of the patterns, and none is the value of
 // the requests that no pattern matches.
 func newRouter[T any](patterns []pattern, areas []region, values []T, none T) *router[T] {
-	numbers, index := numberPatterns(len(patterns), areas)
-	r := &router[T]{values: newSumTable[T](len(index)), none: none}
-	for sum, i := range index {
+	return withValues(newLayout(patterns, areas), values, none)
+}
+
+// withValues returns the router of a layout.
+func withValues[T any](l layout, values []T, none T) *router[T] {
+	r := &router[T]{layout: l, values: newSumTable[T](len(values)), none: none}
+	for i, sum := range l.sums {
 		r.values.add(sum, values[i])
 	}
+	return r
+}
 
+// newLayout lays out the patterns, whose [regions] the areas are.
+func newLayout(patterns []pattern, areas []region) layout {
+	numbers, ofAreas := numberPatterns(len(patterns), areas)
+	l := layout{sums: ofAreas}
 	trees := forest[sums]{"": new(tree[sums])}
 	for i, p := range patterns {
 		at := trees.at(p)
@@ -432,22 +449,22 @@ func newRouter[T any](patterns []pattern, areas []region, values []T, none T) *r
 		case "":
 			at.any ^= numbers[i]
 		case "GET":
-			at.add(r.methodNumber("GET"), numbers[i])
-			at.add(r.methodNumber("HEAD"), numbers[i])
+			at.add(l.methodNumber("GET"), numbers[i])
+			at.add(l.methodNumber("HEAD"), numbers[i])
 		default:
-			at.add(r.methodNumber(p.method), numbers[i])
+			at.add(l.methodNumber(p.method), numbers[i])
 		}
 	}
-	r.enter(trees)
-	return r
+	l.enter(trees)
+	return l
 }
 
 // enter makes an entrance to each tree.
-func (r *router[T]) enter(trees forest[sums]) {
+func (l *layout) enter(trees forest[sums]) {
 	hosts := make(map[string]*entrance, len(trees))
 	for host, paths := range trees {
 		hosts[host] = &entrance{paths: paths}
-		r.longest = max(r.longest, len(host))
+		l.longest = max(l.longest, len(host))
 	}
 	for host, e := range hosts {
 		for wider := range widerHosts(host) {
@@ -457,17 +474,17 @@ func (r *router[T]) enter(trees forest[sums]) {
 			}
 		}
 	}
-	r.anyHost = hosts[""]
+	l.anyHost = hosts[""]
 	delete(hosts, "")
-	r.hosts = hosts
+	l.hosts = hosts
 }
 
 // methodNumber returns the number of a method that a pattern names.
-func (r *router[T]) methodNumber(method string) int {
-	if !slices.Contains(r.methods, method) {
-		r.methods = append(r.methods, method)
+func (l *layout) methodNumber(method string) int {
+	if !slices.Contains(l.methods, method) {
+		l.methods = append(l.methods, method)
 	}
-	return slices.Index(r.methods, method) + 1
+	return slices.Index(l.methods, method) + 1
 }
 
 // seeds is how many times [numberPatterns] tries. Two of the most regions there
@@ -475,37 +492,37 @@ func (r *router[T]) methodNumber(method string) int {
 const seeds = 16
 
 // numberPatterns gives n patterns numbers such that all areas have different
-// sums, and returns the index of each area by its sum. The same patterns always
-// get the same numbers.
-func numberPatterns(n int, areas []region) (numbers []uint64, index map[uint64]int) {
+// sums, and returns the sum of each area. The same patterns always get the same
+// numbers.
+func numberPatterns(n int, areas []region) (numbers, sums []uint64) {
 	for seed := range uint64(seeds) {
 		random := rand.NewPCG(seed, 0)
 		numbers = make([]uint64, n)
 		for i := range numbers {
 			numbers[i] = random.Uint64()
 		}
-		if index, ok := indexSums(numbers, areas); ok {
-			return numbers, index
+		if sums, ok := sumAreas(numbers, areas); ok {
+			return numbers, sums
 		}
 	}
 	panic("stackfile: two regions have the same patterns")
 }
 
-// indexSums returns the index of each area by the sum of its patterns' numbers,
-// and false if two areas have the same sum or one that of no pattern.
-func indexSums(numbers []uint64, areas []region) (map[uint64]int, bool) {
-	index := make(map[uint64]int, len(areas))
+// sumAreas returns the sum of each area's patterns' numbers, and false if two
+// areas have the same sum or one that of no pattern.
+func sumAreas(numbers []uint64, areas []region) ([]uint64, bool) {
+	sums := make([]uint64, len(areas))
+	taken := make(map[uint64]bool, len(areas))
 	for i, area := range areas {
-		var sum uint64
 		for _, p := range area.set {
-			sum ^= numbers[p]
+			sums[i] ^= numbers[p]
 		}
-		if _, taken := index[sum]; taken || sum == 0 {
+		if taken[sums[i]] || sums[i] == 0 {
 			return nil, false
 		}
-		index[sum] = i
+		taken[sums[i]] = true
 	}
-	return index, true
+	return sums, true
 }
 
 // A sumTable maps the sums of regions to their values. Sums are as random as a
@@ -600,9 +617,9 @@ func sumPath(t *tree[sums], method int, path string) uint64 {
 
 // entrance returns the way in for the narrowest host of a pattern that the host
 // of a request is or is below.
-func (r *router[T]) entrance(host string) *entrance {
-	if len(r.hosts) == 0 || host == "" {
-		return r.anyHost
+func (l *layout) entrance(host string) *entrance {
+	if len(l.hosts) == 0 || host == "" {
+		return l.anyHost
 	}
 	if host[0] == '[' {
 		host = host[:strings.IndexByte(host, ']')+1]
@@ -614,7 +631,7 @@ func (r *router[T]) entrance(host string) *entrance {
 	// The names are folded to lower case on the stack. Of a host that is longer
 	// than any pattern's the end is enough, to look for what it is below.
 	var buf [longestHost + 1]byte
-	end := host[max(0, len(host)-r.longest):]
+	end := host[max(0, len(host)-l.longest):]
 	folded := buf[:copy(buf[:], end)]
 	for i, c := range folded {
 		if 'A' <= c && c <= 'Z' {
@@ -627,9 +644,9 @@ func (r *router[T]) entrance(host string) *entrance {
 		if (i == 0 && whole) == (c == '.') {
 			continue
 		}
-		if e := r.hosts[string(folded[i:])]; e != nil {
+		if e := l.hosts[string(folded[i:])]; e != nil {
 			return e
 		}
 	}
-	return r.anyHost
+	return l.anyHost
 }

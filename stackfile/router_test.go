@@ -264,20 +264,20 @@ func TestRouterConcurrent(t *testing.T) {
 	wg.Wait()
 }
 
-func TestIndexSums(t *testing.T) {
+func TestSumAreas(t *testing.T) {
 	tests := []struct {
 		name    string
 		numbers []uint64
 		areas   []region
-		want    map[uint64]int
+		want    []uint64
 	}{
-		{"all different", []uint64{1, 2}, []region{{set: []int{0}}, {set: []int{1}}, {set: []int{0, 1}}}, map[uint64]int{1: 0, 2: 1, 3: 2}},
+		{"all different", []uint64{1, 2}, []region{{set: []int{0}}, {set: []int{1}}, {set: []int{0, 1}}}, []uint64{1, 2, 3}},
 		{"two alike", []uint64{1, 1}, []region{{set: []int{0}}, {set: []int{1}}}, nil},
 		{"like no pattern", []uint64{1, 1}, []region{{set: []int{0}}, {set: []int{0, 1}}}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, ok := indexSums(tt.numbers, tt.areas)
+			got, ok := sumAreas(tt.numbers, tt.areas)
 			if ok != (tt.want != nil) {
 				t.Errorf("ok = %t", ok)
 			}
