@@ -239,7 +239,7 @@ func composition(s, before *Stack) []string {
 		}
 		host, path := url[:strings.Index(url, "/")], url[strings.Index(url, "/"):]
 		c := s.chains.find(target{method, host, path})
-		r := c.base.Open(httptest.NewRequest(method, path, http.NoBody))
+		r := c.begin().Open(httptest.NewRequest(method, path, http.NoBody))
 		fate := succession.Fate(method, host, path)
 		if fate.Release != nil {
 			fate.Release()

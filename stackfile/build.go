@@ -80,12 +80,32 @@ func (p *planned) stands() []Server {
 // chain is what answers the requests of one set of overrides.
 type chain struct {
 	handler http.Handler
-	base    *environ.Base
-	// links are the instances that it consists of, outermost first; vars are those of the base.
+	// links are the instances that it consists of, outermost first.
 	links []*instance
-	vars  map[string]any
 	// onReload is what the stack file says of these requests; empty for nothing.
 	onReload OnReload
+
+	// base is what the requests begin with, and vars are those in it. They are made for the first request: of ten
+	// thousand chains hardly any is asked before the next reload, and a request pays it once. Then the chain, which a
+	// request may keep for long, forgets what they were made of.
+	beginning sync.Once
+	base      *environ.Base
+	vars      map[string]any
+	plan      *Plan
+	route     *route
+	inspector *inspector
+}
+
+// begin makes the base and the vars, if nobody has, and returns the base.
+func (c *chain) begin() *environ.Base {
+	c.beginning.Do(func() {
+		c.base, c.vars = new(environ.Base), plainVars(c.route.vars)
+		inspect.Key.Preset(c.base, inspect.Stack(c.inspector))
+		environ.Matched.Preset(c.base, c.plan.shown(c.route))
+		environ.Vars.Preset(c.base, c.vars)
+		c.plan, c.route, c.inspector = nil, nil, nil
+	})
+	return c.base
 }
 
 // composed is what the chains with the same instances have in common.
@@ -150,9 +170,6 @@ func (p *Plan) assemble(ctx context.Context, log *slog.Logger, prev *Stack, how 
 		s.depot = prev.depot
 		for _, i := range prev.held {
 			b.before[i.identity] = i
-		}
-		if running := prev.inspector.own.Load(); running != nil && running.ways == p.ways {
-			b.former, b.alike = prev.chains.all, running.Plan
 		}
 	}
 	done := make(chan error, 1)
@@ -255,10 +272,7 @@ func (s *Stack) Depends() []string {
 func (s *Stack) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.chains.ServeHTTP(w, r) }
 
 // chains are those of all requests of a stack, also of one that is mounted.
-type chains struct {
-	router *router[*chain]
-	all    []*chain // of the areas
-}
+type chains struct{ router *router[*chain] }
 
 func (s chains) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if problem := checkPath(r.URL.Path); problem != "" {
@@ -266,7 +280,7 @@ func (s chains) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := s.router.find(r.Method, r.Host, r.URL.Path)
-	c.handler.ServeHTTP(w, c.base.Open(r))
+	c.handler.ServeHTTP(w, c.begin().Open(r))
 }
 
 // checkPath says what is wrong with a decoded path. Overrides are about paths, so one that
@@ -306,10 +320,7 @@ type builder struct {
 	built   map[*planned]*instance
 	// held and before are the instances of this stack and of that before it, by key.
 	held, before map[string]*instance
-	// former are the chains of the stack before if its plan, which is alike then, has the same overrides.
-	former []*chain
-	alike  *Plan
-	key    []byte // of the chain that is composed now
+	key          []byte // of the chain that is composed now
 
 	now atomic.Pointer[planned] // what is being built
 }
@@ -352,24 +363,17 @@ func (b *builder) build(ctx context.Context) error {
 
 // compose makes the chains of a stack, whose instances are built.
 func (b *builder) compose(p *Plan) chains {
-	none := b.chain(p, p.none)
-	none.vars = plainVars(p.none.vars)
-	environ.Vars.Preset(none.base, none.vars)
 	all := make([]*chain, len(p.routes))
 	for i, r := range p.routes {
-		c := b.chain(p, r)
-		switch {
-		case r.vars == p.none.vars:
-			c.vars = none.vars
-		case p == b.plan && b.alike != nil && r.vars == b.alike.routes[i].vars:
-			c.vars = b.former[i].vars
-		default:
-			c.vars = plainVars(r.vars)
-		}
-		environ.Vars.Preset(c.base, c.vars)
-		all[i] = c
+		all[i] = b.chain(p, r)
 	}
-	return chains{withValues(p.layout(), all, none), all}
+	none := b.chain(p, p.none)
+	if p != b.plan { // what mounts the stack may outlive the plan
+		for _, c := range append(all, none) {
+			c.begin()
+		}
+	}
+	return chains{withValues(p.layout(), all, none)}
 }
 
 // mount returns what serves a stack that a setting holds, whose instances are built.
@@ -464,10 +468,7 @@ func (b *builder) hold(i *instance) {
 
 // chain composes what answers the requests of a route.
 func (b *builder) chain(plan *Plan, r *route) *chain {
-	c := &chain{base: new(environ.Base), onReload: r.onReload.reloading()}
-	inspect.Key.Preset(c.base, inspect.Stack(b.stack.inspector))
-	environ.Matched.Preset(c.base, plan.shown(r))
-
+	c := &chain{onReload: r.onReload.reloading(), plan: plan, route: r, inspector: b.stack.inspector}
 	if b.numbers[plan] == 0 {
 		b.numbers[plan] = len(b.numbers) + 1
 	}

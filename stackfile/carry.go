@@ -27,8 +27,7 @@ func (e *effects) madeOf(s *slot) map[string]*effect {
 	return known
 }
 
-// carry returns the instance for an effect that the plan before has already, and how it is shown if that is the same; nil
-// if it must be worked out.
+// carry returns the instance for an effect that the plan before has already; nil if it must be worked out.
 func (e *effects) carry(f *effect, name string) *planned {
 	before := e.before
 	if before == nil || before.layers.registry != e.registry || before.dir() != e.source.dir {
@@ -39,7 +38,7 @@ func (e *effects) carry(f *effect, name string) *planned {
 		return nil
 	}
 	t := &transfer{nodes: make(map[*node]*node), places: make(map[pos]pos)}
-	t.place(was.at, f.at)
+	t.places[was.at] = f.at
 	if !t.same(was.settings, f.settings) {
 		return nil
 	}
@@ -52,11 +51,6 @@ func (e *effects) carry(f *effect, name string) *planned {
 			e.problems.secret(n)
 		}
 	})
-	t.place(was.switched, f.switched)
-	if !t.moved && was.off == f.off {
-		shown := was.show()
-		f.showing.Do(func() { f.shown = &shown })
-	}
 	return p
 }
 
@@ -64,14 +58,6 @@ func (e *effects) carry(f *effect, name string) *planned {
 type transfer struct {
 	nodes  map[*node]*node
 	places map[pos]pos
-	moved  bool // something stands elsewhere
-}
-
-func (t *transfer) place(was, is pos) {
-	t.places[was] = is
-	if was.line != is.line || was.column != is.column || was.source.name != is.source.name {
-		t.moved = true
-	}
 }
 
 // same tells whether the same was written.
@@ -84,12 +70,12 @@ func (t *transfer) same(a, b *node) bool {
 		return false
 	}
 	t.nodes[a] = b
-	t.place(a.pos, b.pos)
+	t.places[a.pos] = b.pos
 	for i, p := range a.pairs {
 		if q := b.pairs[i]; p.key != q.key || !t.same(p.value, q.value) {
 			return false
 		}
-		t.place(p.keyPos, b.pairs[i].keyPos)
+		t.places[p.keyPos] = b.pairs[i].keyPos
 	}
 	for i := range a.items {
 		if !t.same(a.items[i], b.items[i]) {

@@ -90,6 +90,8 @@ func (s *Succession) compare(old, next *chain, r target) (same, carried bool) {
 }
 
 func liken(old, next *chain) likeness {
+	old.begin()
+	next.begin()
 	if len(old.links) != len(next.links) || !reflect.DeepEqual(old.vars, next.vars) {
 		return unlike
 	}

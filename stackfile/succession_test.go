@@ -231,7 +231,7 @@ func TestOutlivingRequestsPinNoPlan(t *testing.T) {
 		for _, path := range []string{"/", "/ws/"} {
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody)
 			c := prev.chains.find(target{r.Method, r.Host, r.URL.Path})
-			r = c.base.Open(r)
+			r = c.begin().Open(r)
 			handler := c.handler
 			outliving = append(outliving, func() inspect.Stack {
 				runtime.KeepAlive(handler)
