@@ -34,10 +34,22 @@ func many(n, lines int) string {
 }
 
 // BenchmarkReload changes one slot of a stack file with many overrides, and makes the next generation: all that a reload
-// does before the swap, but for opening new listeners.
+// does before the swap, but for opening new listeners. Then it changes what moves the overrides to another line, one of the
+// overrides, and what is an override more.
 func BenchmarkReload(b *testing.B) {
 	for _, n := range []int{100, 1000, 10000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		text := many(n, 1)
+		benchmarkReload(b, fmt.Sprint(n), text, many(n, 2))
+		benchmarkReload(b, fmt.Sprintf("%d/moved", n), text, "# another line\n"+text)
+		benchmarkReload(b, fmt.Sprintf("%d/override", n), text, strings.Replace(text, "{lifetime: 1m}", "{lifetime: 2m}", 1))
+		benchmarkReload(b, fmt.Sprintf("%d/added", n), text, text+"  /more/: {session: off}\n")
+	}
+}
+
+// benchmarkReload takes turns with two stack files.
+func benchmarkReload(b *testing.B, name string, files ...string) {
+	{
+		b.Run(name, func(b *testing.B) {
 			dir := b.TempDir()
 			if err := os.Mkdir(filepath.Join(dir, "site"), 0o700); err != nil {
 				b.Fatal(err)
@@ -45,10 +57,9 @@ func BenchmarkReload(b *testing.B) {
 			p := &program{registry: registry.Compiled(), out: &output{}, err: &output{}}
 			l := &loader{program: p, file: filepath.Join(dir, "stack.yaml"), log: slog.New(slog.DiscardHandler), assigned: true}
 			l.runtime = serve.New(serve.Options{Load: l.load, Logger: l.log})
-			texts := [][]byte{[]byte(many(n, 1)), []byte(many(n, 2))}
 			var current serve.Generation
 			reload := func(turn int) {
-				if err := os.WriteFile(l.file, texts[turn%2], 0o600); err != nil {
+				if err := os.WriteFile(l.file, []byte(files[turn%2]), 0o600); err != nil {
 					b.Fatal(err)
 				}
 				next, err := l.load(b.Context())

@@ -247,6 +247,19 @@ func (l *loader) takes(n *node) bool {
 	return true
 }
 
+// laidOut takes over from the plan before where overrides apply, if their patterns are the same: nothing else decides
+// about that. It reports whether it did.
+func (e *effects) laidOut(plan *Plan) bool {
+	before := e.before
+	if e.within != "" || before == nil || !slices.EqualFunc(e.overrides, before.keys, func(o *override, key string) bool { return o.key == key }) {
+		return false
+	}
+	plan.patterns, plan.areas, plan.keys, plan.ways = before.patterns, before.areas, before.keys, before.ways
+	e.covering = before.layers.covering
+	e.speak()
+	return true
+}
+
 // keep takes over from the plan before what doesn't depend on the settings of slots, and the effects on those slots that
 // are as they were. Nothing is in conflict: it depends on what the overrides say and on the components in the slots,
 // and there was nothing before.

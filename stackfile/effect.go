@@ -281,6 +281,9 @@ func (e *effects) routes(ctx context.Context, plan *Plan, vars *node) {
 
 // layOut finds where overrides apply, and reports whether it could.
 func (e *effects) layOut(plan *Plan) bool {
+	if e.laidOut(plan) {
+		return true
+	}
 	patterns := make([]pattern, len(e.overrides))
 	for i, o := range e.overrides {
 		patterns[i] = o.pattern
@@ -318,6 +321,12 @@ func (e *effects) reloads(set []int) *node {
 
 // prepare notes what is asked of overrides for many regions.
 func (e *effects) prepare(patterns []pattern, areas []region) {
+	e.cover(patterns, areas)
+	e.speak()
+}
+
+// cover finds which overrides apply wherever another does.
+func (e *effects) cover(patterns []pattern, areas []region) {
 	e.covering = make([][]int, len(patterns))
 	for _, area := range areas {
 		// A pattern's own region is the one where it is the last to apply, and no smaller.
@@ -325,6 +334,10 @@ func (e *effects) prepare(patterns []pattern, areas []region) {
 			e.covering[last] = area.set
 		}
 	}
+}
+
+// speak notes what each override is about.
+func (e *effects) speak() {
 	e.speaks = make([][]int, len(e.overrides))
 	e.topics = make([]topics, len(e.overrides))
 	for n, o := range e.overrides {
