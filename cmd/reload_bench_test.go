@@ -40,52 +40,50 @@ func BenchmarkReload(b *testing.B) {
 	for _, n := range []int{100, 1000, 10000} {
 		text := many(n, 1)
 		benchmarkReload(b, fmt.Sprint(n), text, many(n, 2))
-		benchmarkReload(b, fmt.Sprintf("%d/moved", n), text, "# another line\n"+text)
-		benchmarkReload(b, fmt.Sprintf("%d/override", n), text, strings.Replace(text, "{lifetime: 1m}", "{lifetime: 2m}", 1))
-		benchmarkReload(b, fmt.Sprintf("%d/added", n), text, text+"  /more/: {session: off}\n")
+		benchmarkReload(b, fmt.Sprintf("%d_moved", n), text, "# another line\n"+text)
+		benchmarkReload(b, fmt.Sprintf("%d_override", n), text, strings.Replace(text, "{lifetime: 1m}", "{lifetime: 2m}", 1))
+		benchmarkReload(b, fmt.Sprintf("%d_added", n), text, text+"  /more/: {session: off}\n")
 	}
 }
 
 // benchmarkReload takes turns with two stack files.
 func benchmarkReload(b *testing.B, name string, files ...string) {
-	{
-		b.Run(name, func(b *testing.B) {
-			dir := b.TempDir()
-			if err := os.Mkdir(filepath.Join(dir, "site"), 0o700); err != nil {
+	b.Run(name, func(b *testing.B) {
+		dir := b.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "site"), 0o700); err != nil {
+			b.Fatal(err)
+		}
+		p := &program{registry: registry.Compiled(), out: &output{}, err: &output{}}
+		l := &loader{program: p, file: filepath.Join(dir, "stack.yaml"), log: slog.New(slog.DiscardHandler), assigned: true}
+		l.runtime = serve.New(serve.Options{Load: l.load, Logger: l.log})
+		var current serve.Generation
+		reload := func(turn int) {
+			if err := os.WriteFile(l.file, []byte(files[turn%2]), 0o600); err != nil {
 				b.Fatal(err)
 			}
-			p := &program{registry: registry.Compiled(), out: &output{}, err: &output{}}
-			l := &loader{program: p, file: filepath.Join(dir, "stack.yaml"), log: slog.New(slog.DiscardHandler), assigned: true}
-			l.runtime = serve.New(serve.Options{Load: l.load, Logger: l.log})
-			var current serve.Generation
-			reload := func(turn int) {
-				if err := os.WriteFile(l.file, []byte(files[turn%2]), 0o600); err != nil {
-					b.Fatal(err)
-				}
-				next, err := l.load(b.Context())
-				if err != nil {
-					b.Fatal(err)
-				}
-				next.Current(uint64(turn + 1))
-				if current.Close != nil {
-					b.StopTimer() // it is after the swap
-					if err := current.Close(); err != nil {
-						b.Fatal(err)
-					}
-					b.StartTimer()
-				}
-				current = next
-			}
-			reload(0)
-			turn := 0
-			b.ReportAllocs()
-			for b.Loop() {
-				turn++
-				reload(turn)
-			}
-			if err := current.Close(); err != nil {
+			next, err := l.load(b.Context())
+			if err != nil {
 				b.Fatal(err)
 			}
-		})
-	}
+			next.Current(uint64(turn + 1))
+			if current.Close != nil {
+				b.StopTimer() // it is after the swap
+				if err := current.Close(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+			current = next
+		}
+		reload(0)
+		turn := 0
+		b.ReportAllocs()
+		for b.Loop() {
+			turn++
+			reload(turn)
+		}
+		if err := current.Close(); err != nil {
+			b.Fatal(err)
+		}
+	})
 }

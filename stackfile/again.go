@@ -265,7 +265,7 @@ func (e *effects) laidOut(plan *Plan) bool {
 // and there was nothing before.
 func (e *effects) keep(before, plan *Plan) {
 	plan.patterns, plan.areas, plan.keys, plan.ways = before.patterns, before.areas, before.keys, before.ways
-	e.covering, e.speaks, e.topics = before.layers.covering, before.layers.speaks, before.layers.topics
+	e.covering, e.speaks = before.layers.covering, before.layers.speaks
 	for i, s := range e.slots {
 		if !e.kept[i] {
 			continue

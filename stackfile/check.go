@@ -63,8 +63,7 @@ func newLinter(ctx context.Context, plan, outer *Plan, ps *problems) *linter {
 	l, d := *plan.layers.loader, *plan.layers.decoder
 	l.problems = &problems{}
 	d.problems, d.mounted = l.problems, func(n *node, within string) *Plan { return l.mounted(ctx, n, within) }
-	e := &effects{loader: &l, decoder: &d, memo: make(map[string]*effect), memoVar: make(map[string]*node), leaves: make(map[int][]leaf), sorted: make(map[int][]leaf)}
-	e.prepare(plan.patterns, plan.areas)
+	e := &effects{loader: &l, decoder: &d, memo: make(map[string]*effect), memoVar: make(map[string]*node), leaves: make(map[int][]leaf), sorted: make(map[int][]leaf), covering: plan.layers.covering, speaks: plan.layers.speaks}
 	c := &linter{effects: e, plan: plan, found: ps, word: "X"}
 	for keys := strings.ToUpper(strings.Join(plan.keys, " ")); strings.Contains(keys, c.word); {
 		c.word += "X"

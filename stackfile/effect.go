@@ -246,7 +246,7 @@ func (e *effects) routes(ctx context.Context, plan *Plan, vars *node) {
 	} else if !e.layOut(plan) {
 		return
 	}
-	plan.layers = &effects{loader: e.loader, decoder: e.decoder, covering: e.covering, speaks: e.speaks, topics: e.topics}
+	plan.layers = &effects{loader: e.loader, decoder: e.decoder, covering: e.covering, speaks: e.speaks}
 	defer func() { plan.layers.laidVars = e.laidVars }()
 	for i := range e.slots {
 		if before != nil && e.kept[i] {
@@ -300,7 +300,8 @@ func (e *effects) layOut(plan *Plan) bool {
 		}
 	}
 	plan.patterns, plan.areas, plan.ways = patterns, areas, new(ways)
-	e.prepare(patterns, areas)
+	e.cover(patterns, areas)
+	e.speak()
 	plan.keys = make([]string, len(e.overrides))
 	for i, o := range e.overrides {
 		plan.keys[i] = o.key
@@ -317,12 +318,6 @@ func (e *effects) reloads(set []int) *node {
 		}
 	}
 	return said
-}
-
-// prepare notes what is asked of overrides for many regions.
-func (e *effects) prepare(patterns []pattern, areas []region) {
-	e.cover(patterns, areas)
-	e.speak()
 }
 
 // cover finds which overrides apply wherever another does.

@@ -300,6 +300,7 @@ type parser struct {
 
 // parse returns the top node of a file, or nil after adding problems.
 func (p *parser) parse(data []byte) *node {
+	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
 	text, ok := p.readable(data)
 	if !ok {
 		return nil
@@ -313,7 +314,7 @@ func (p *parser) parse(data []byte) *node {
 		}
 		*p.count += now.value.size() - 1 // something is in its place
 	} else {
-		if doc = p.yaml(text); doc == nil {
+		if doc = p.yaml(data); doc == nil {
 			return nil
 		}
 		now = partOf(text, len(p.text.lines), doc)
@@ -341,16 +342,18 @@ func (p *parser) parse(data []byte) *node {
 
 // document returns YAML's own node of a file, or nil after adding problems.
 func (p *parser) document(data []byte) *yaml.Node {
-	text, ok := p.readable(data)
-	if !ok {
+	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
+	if _, ok := p.readable(data); !ok {
 		return nil
 	}
-	return p.yaml(text)
+	return p.yaml(data)
 }
+
+// byteOrderMark is what some editors begin a file with.
+const byteOrderMark = "\uFEFF"
 
 // readable returns a file as a text, if it is one that YAML may be in, and adds a problem if it isn't.
 func (p *parser) readable(data []byte) (text string, ok bool) {
-	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
 	text = string(data)
 	p.text = p.problems.read(p.source, text)
 	if at, r, ok := p.unreadable(); ok {
@@ -372,8 +375,8 @@ func (p *parser) readable(data []byte) (text string, ok bool) {
 }
 
 // yaml returns the document that a text is, or nil after adding problems.
-func (p *parser) yaml(text string) *yaml.Node {
-	doc, err := decodeYAML([]byte(text))
+func (p *parser) yaml(text []byte) *yaml.Node {
+	doc, err := decodeYAML(text)
 	switch {
 	case errors.Is(err, io.EOF):
 		p.problems.add(p.source.at(1, 1), nil, "the file is empty; it must have %s", p.must)
