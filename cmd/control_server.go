@@ -141,9 +141,6 @@ func (l *loader) reload(w http.ResponseWriter, r *http.Request, o serve.Order) {
 		l.refuse(w, err)
 		return
 	}
-	if workers := l.workers.Load(); workers != nil {
-		report = workers.Report(report)
-	}
 	answer(w, http.StatusOK, report)
 }
 

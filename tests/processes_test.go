@@ -644,6 +644,12 @@ func TestProcessesStreams(t *testing.T) {
 		s.change(fmt.Sprintf(streamsStack, up.URL, turn+1))
 		if turn == 0 {
 			end(t, when, streams["/close/"])
+			r := s.await("generation serves", func(r record) bool { return ofSupervisor(r) && r["generation"] == 2.0 })
+			for key, path := range map[string]string{"moved": "/same/", "kept": "/keep/", "closed": "/close/", "draining": "/drain/"} {
+				if r[key] != float64(n(path)) {
+					t.Errorf("the log says that %v streams are %s, of %d: %v", r[key], key, n(path), r)
+				}
+			}
 		}
 		for _, path := range []string{"/same/", "/drain/", "/keep/"} {
 			goOn(t, when, streams[path])

@@ -48,6 +48,9 @@ type Generation struct {
 	// Current is called with the generation's number when it has become the current one, before
 	// the next Load. It may be nil.
 	Current func(number uint64)
+	// Report adds to what the reload did what came of it in other processes that serve with this one. It is called after Current;
+	// it may be nil.
+	Report func(control.Reload) control.Reload
 	// Control is where the process is told what to do; nil for nowhere. It isn't of the stack: it serves requests by
 	// itself, not by the handler that it is given, and goes on while the process stops, until all else has ended.
 	Control *Server

@@ -162,6 +162,9 @@ func (r *Runtime) reload(ctx context.Context, o Order) (report control.Reload, e
 		Started: addresses(s.started), Ended: addresses(s.retired),
 		Kept: addresses(slices.DeleteFunc(slices.Clone(s.servers), func(kept *server) bool { return slices.Contains(s.started, kept) })),
 	}
+	if next.Report != nil {
+		report = next.Report(report)
+	}
 	r.log.Log(ctx, r.routine(), "generation serves", append(attributes(report), slog.Duration("load", loaded.Sub(begin)))...)
 	if old.number > 0 {
 		r.retire(old, s.retired, passed.closing)

@@ -100,17 +100,3 @@ func both(sum, other *control.Probation) *control.Probation {
 	all.ErrorsBefore += other.ErrorsBefore
 	return &all
 }
-
-// Report adds to what a reload did what came of it in the workers.
-func (s *Supervisor) Report(r control.Reload) control.Reload {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.serving == nil || r.Generation != s.serving.assignment.Generation { // there was another one since
-		return r
-	}
-	r.Draining += s.last.Draining
-	r.RequestsMoved += s.last.RequestsMoved
-	r.RequestsKept += s.last.RequestsKept
-	r.RequestsClosed += s.last.RequestsClosed
-	return r
-}

@@ -69,7 +69,6 @@ type Supervisor struct {
 	// changing says that a reload is under way, which sees to the places itself.
 	changing bool
 	stopping bool
-	last     control.Reload // sums what the workers said of the last reload
 }
 
 // job is what workers are to do.
@@ -103,6 +102,7 @@ func (s *Supervisor) Supervise(g *serve.Generation, w Work) {
 		g.Servers[i].Held, g.Servers[i].ID = true, "held"
 	}
 	var next *round
+	var sum control.Reload
 	current, closing := g.Current, g.Close
 	g.Agree = func(ctx context.Context, g *serve.Generation, sockets map[string]syscall.Conn) error {
 		begin := time.Now()
@@ -122,9 +122,10 @@ func (s *Supervisor) Supervise(g *serve.Generation, w Work) {
 		if current != nil {
 			current(number)
 		}
-		s.commit(next)
+		sum = s.commit(next)
 		next = nil
 	}
+	g.Report = func(r control.Reload) control.Reload { return adding(r, sum) }
 	g.Close = func() error {
 		if next != nil { // it was ready, and something else was against it
 			s.abort(next)
@@ -311,8 +312,8 @@ func (s *Supervisor) fail(m *member, err error) {
 	}
 }
 
-// commit lets all workers serve what they have prepared. One that can't is replaced.
-func (s *Supervisor) commit(r *round) {
+// commit lets all workers serve what they have prepared, and sums what became of their requests. One that can't is replaced.
+func (s *Supervisor) commit(r *round) (sum control.Reload) {
 	surplus := s.seat(r)
 	reports := make(chan control.Reload, len(r.asked))
 	for _, m := range r.asked {
@@ -324,21 +325,25 @@ func (s *Supervisor) commit(r *round) {
 			reports <- report
 		}()
 	}
-	var sum control.Reload
 	for range r.asked {
-		report := <-reports
-		sum.Draining += report.Draining
-		sum.RequestsMoved += report.RequestsMoved
-		sum.RequestsKept += report.RequestsKept
-		sum.RequestsClosed += report.RequestsClosed
+		sum = adding(sum, <-reports)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last = sum
 	for _, m := range surplus {
 		s.release(m)
 	}
 	s.settle()
+	return sum
+}
+
+// adding returns r with the requests that another process tells of beside its own.
+func adding(r, other control.Reload) control.Reload {
+	r.Draining += other.Draining
+	r.RequestsMoved += other.RequestsMoved
+	r.RequestsKept += other.RequestsKept
+	r.RequestsClosed += other.RequestsClosed
+	return r
 }
 
 // seat gives the workers of a round their places, and returns those that have none in it.
