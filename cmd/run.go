@@ -165,19 +165,13 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 	if err != nil {
 		return serve.Generation{Watch: files}, l.refused(err)
 	}
-	if l.stack == nil {
-		trim()
-	}
 	g := l.generation(plan, stack.Servers, from)
 	changes := stack.Changes()
 	g.Handler, g.Slot = stack, stack.Slot
 	g.Watch = append(files, stack.Depends()...)
 	g.Close, g.Closing = func() error {
 		stack.Close()
-		// A load leaves garbage behind, many times what serving does, and has touched much of the program. The system has
-		// both back before the next one.
-		debug.FreeOSMemory()
-		trim()
+		giveBack()
 		return nil
 	}, stack.Closing
 	g.Made.Built, g.Made.Carried, g.Made.Retired = names(changes.Built), names(changes.Carried), names(changes.Retired)
@@ -186,8 +180,14 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 		succession := stack.Succeed(l.stack)
 		g.Fate = func(r serve.Request) serve.Fate { return fateOf(succession.Fate(r.Method, r.Host, r.Path)) }
 	}
+	serves := func() {
+		if l.stack == nil { // later ones wait until the one before is closed, too
+			giveBack()
+		}
+		l.stack = stack
+	}
 	if l.assigned {
-		g.Current = func(uint64) { l.stack, l.serving = stack, true }
+		g.Current = func(uint64) { l.serving = true; serves() }
 		return g, nil
 	}
 	if err := l.reachable(ctx, &g, plan, from); err != nil {
@@ -195,8 +195,15 @@ func (l *loader) make(ctx context.Context, from *kept) (serve.Generation, error)
 		return serve.Generation{Watch: files}, err
 	}
 	current := g.Current
-	g.Current = func(number uint64) { l.stack = stack; current(number) }
+	g.Current = func(number uint64) { current(number); serves() }
 	return g, nil
+}
+
+// giveBack gives the system back what loading a stack has used. It leaves garbage behind, many times what serving does, and has
+// touched much of the program.
+func giveBack() {
+	debug.FreeOSMemory()
+	trim()
 }
 
 // generation returns what the plan says of one.
