@@ -436,6 +436,26 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
+// due is a context that says that it has a deadline, and leaves it to others to keep to it.
+type due struct {
+	context.Context
+	at time.Time
+}
+
+func (d due) Deadline() (time.Time, bool) { return d.at, true }
+
+// Dialing ends with the request's context, and not a moment before.
+func TestDialUntilTheEnd(t *testing.T) {
+	s := newSite(t, application(t, "tcp", hello), nil)
+	inner := s.Server.Config.Handler
+	s.Server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inner.ServeHTTP(w, r.WithContext(due{r.Context(), time.Unix(1, 0)}))
+	})
+	if res := s.Get("/script"); res.Text != "hello " {
+		t.Errorf("got %d, %q", res.StatusCode, res.Text)
+	}
+}
+
 func TestBusy(t *testing.T) {
 	begun, release := make(chan struct{}), make(chan struct{})
 	s := newSite(t, application(t, "unix", func(w http.ResponseWriter, r *http.Request) {
@@ -484,18 +504,23 @@ func TestTimeout(t *testing.T) {
 	})
 	for _, limit := range []time.Duration{time.Millisecond, 80 * time.Millisecond} {
 		t.Run("the request's own of "+limit.String(), func(t *testing.T) {
-			closed := make(chan struct{})
+			begun, closed := make(chan struct{}), make(chan struct{})
 			s := newSite(t, acting(t, func(p *peer) {
 				p.request()
+				close(begun)
 				p.record() // ABORT_REQUEST
 				p.record() // the end
 				close(closed)
 			}), nil)
 			inner := s.Server.Config.Handler
 			s.Server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				ctx, cancel := context.WithTimeout(r.Context(), limit)
-				defer cancel()
-				inner.ServeHTTP(w, r.WithContext(ctx))
+				ctx, cancel := context.WithCancelCause(r.Context())
+				defer cancel(nil)
+				go func() { // it has come to the application, however long that took
+					<-begun
+					time.AfterFunc(limit, func() { cancel(context.DeadlineExceeded) })
+				}()
+				inner.ServeHTTP(w, r.WithContext(due{ctx, time.Now().Add(limit)}))
 			})
 			s.Get("/script")
 			<-closed

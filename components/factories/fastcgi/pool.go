@@ -79,11 +79,15 @@ func (p *pool) reuse(repeatable bool) *conn {
 	}
 }
 
-// dial opens another connection.
+// dial opens another connection. When ctx ends meanwhile, that is the error, which the application is not to blame for.
 func (p *pool) dial(ctx context.Context) (*conn, error) {
-	d := net.Dialer{Timeout: p.cfg.ConnectTimeout}
+	// The deadline of ctx is left to ctx: a dialer that knew it might find it over a moment before ctx has ended.
+	dialing, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.ConnectTimeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	var d net.Dialer
 	network, address := p.cfg.Address.Network()
-	nc, err := d.DialContext(ctx, network, address)
+	nc, err := d.DialContext(dialing, network, address)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
