@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,17 @@ func TestComponent(t *testing.T) {
 // start serves h until the test ends.
 func start(t *testing.T, h http.HandlerFunc, change func(*fastcgi.Config)) net.Addr {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, l, h, change)
+	return l.Addr()
+}
+
+// serve has a server accept from l until the test ends.
+func serve(t testing.TB, l net.Listener, h http.HandlerFunc, change func(*fastcgi.Config)) {
+	t.Helper()
 	cfg := fastcgi.Component.Default
 	if change != nil {
 		change(&cfg)
@@ -44,10 +56,6 @@ func start(t *testing.T, h http.HandlerFunc, change func(*fastcgi.Config)) net.A
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- instance.Product.(registry.ServeFunc)(ctx, l, h) }()
@@ -57,7 +65,6 @@ func start(t *testing.T, h http.HandlerFunc, change func(*fastcgi.Config)) net.A
 			t.Error(err)
 		}
 	})
-	return l.Addr()
 }
 
 // answer answers with the body, or what is wrong with it.
@@ -290,11 +297,17 @@ func FuzzServer(f *testing.F) {
 	f.Add(request(1, 0, "body"))
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
 	f.Add(bytes.Repeat([]byte{1}, 100))
+	// One server for all, on a unix socket: ports would run out.
+	l, err := net.Listen("unix", filepath.Join(f.TempDir(), "s"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	serve(f, l, answer, func(c *fastcgi.Config) { c.ReadHeaderTimeout, c.BodyIdleTimeout = time.Second, time.Second })
+	addr := l.Addr()
 	f.Fuzz(func(t *testing.T, data []byte) {
-		addr := start(t, answer, func(c *fastcgi.Config) { c.ReadHeaderTimeout, c.BodyIdleTimeout = time.Second, time.Second })
 		c := connect(t, addr)
 		_, _ = c.Write(data) // it may be closed meanwhile
-		_ = c.Conn.(*net.TCPConn).CloseWrite()
+		_ = c.Conn.(*net.UnixConn).CloseWrite()
 		_, _ = io.Copy(io.Discard, c.in)
 		again := connect(t, addr)
 		again.send(t, request(1, 0, ""))

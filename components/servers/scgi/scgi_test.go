@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,17 @@ func TestComponent(t *testing.T) {
 // start serves h until the test ends.
 func start(t *testing.T, h http.HandlerFunc, change func(*scgi.Config)) net.Addr {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, l, h, change)
+	return l.Addr()
+}
+
+// serve has a server accept from l until the test ends.
+func serve(t testing.TB, l net.Listener, h http.HandlerFunc, change func(*scgi.Config)) {
+	t.Helper()
 	cfg := scgi.Component.Default
 	if change != nil {
 		change(&cfg)
@@ -39,10 +51,6 @@ func start(t *testing.T, h http.HandlerFunc, change func(*scgi.Config)) net.Addr
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- instance.Product.(registry.ServeFunc)(ctx, l, h) }()
@@ -52,7 +60,6 @@ func start(t *testing.T, h http.HandlerFunc, change func(*scgi.Config)) net.Addr
 			t.Error(err)
 		}
 	})
-	return l.Addr()
 }
 
 // answer answers with the body, or what is wrong with it.
@@ -156,15 +163,21 @@ func FuzzServer(f *testing.F) {
 	for _, seed := range []string{good + "body", good, good[:20], "GET / HTTP/1.1\r\n\r\n", "0:,", "1:\x00,", "3:a\x00b,", "99999999999:"} {
 		f.Add(seed)
 	}
+	// One server for all, on a unix socket: ports would run out.
+	l, err := net.Listen("unix", filepath.Join(f.TempDir(), "s"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	serve(f, l, answer, func(c *scgi.Config) { c.ReadHeaderTimeout, c.BodyIdleTimeout = time.Second, time.Second })
+	addr := l.Addr()
 	f.Fuzz(func(t *testing.T, data string) {
-		addr := start(t, answer, func(c *scgi.Config) { c.ReadHeaderTimeout, c.BodyIdleTimeout = time.Second, time.Second })
 		c, err := net.Dial(addr.Network(), addr.String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
 		_, _ = io.WriteString(c, data) // it may be closed meanwhile
-		_ = c.(*net.TCPConn).CloseWrite()
+		_ = c.(*net.UnixConn).CloseWrite()
 		_, _ = io.Copy(io.Discard, c)
 		if got := ask(t, addr, good+"body", false); !strings.HasSuffix(got, "\r\n\r\n/a  body") {
 			t.Errorf("then it answers %q", got)
