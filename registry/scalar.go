@@ -32,17 +32,20 @@ var units = []struct {
 	{"B", 1},
 }
 
-// ParseSize reads a Size. Units are not case-sensitive.
+// ParseSize reads a Size. Units are not case-sensitive, and may stand behind spaces.
 func ParseSize(s string) (Size, error) {
 	end := strings.LastIndexAny(s, "0123456789.") + 1
-	number, unit := s[:end], strings.TrimSpace(s[end:])
+	number, unit := s[:end], strings.TrimLeft(s[end:], " ")
 	factor := int64(1)
-	if unit != "" {
+	if end < len(s) {
 		factor = 0
 		for _, u := range units {
 			if strings.EqualFold(unit, u.name) {
 				factor = u.size
 			}
+		}
+		if unit == "" {
+			return 0, errors.New("it must not end with a space")
 		}
 		if factor == 0 {
 			return 0, fmt.Errorf("the unit %q is unknown; it must be one of B, kB, MB, GB, TB, KiB, MiB, GiB or TiB", unit)

@@ -451,6 +451,7 @@ func FuzzValue(f *testing.F) {
 	for i := range settings {
 		f.Add(uint(i), "5", true)
 		f.Add(uint(i), "-1.5KiB", false)
+		f.Add(uint(i), "0 ", true)
 	}
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, index uint, text string, quoted bool) {
