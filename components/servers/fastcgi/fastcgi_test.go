@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -18,7 +17,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackd/stackd/components/servers/fastcgi"
-	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/failure"
 	"github.com/stackd/stackd/registry/gateway/fcgi"
 	"github.com/stackd/stackd/registry/registrytest"
@@ -48,20 +46,13 @@ func serve(t testing.TB, l net.Listener, h http.HandlerFunc, change func(*fastcg
 	if change != nil {
 		change(&cfg)
 	}
-	reg, err := registry.New(fastcgi.Component)
-	if err != nil {
-		t.Fatal(err)
-	}
-	instance, err := reg.Lookup(registry.KindServer, "fastcgi").Open(t.Context(), &cfg, slog.New(slog.NewTextHandler(t.Output(), nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	accept := registrytest.Build(t, fastcgi.Component, cfg, t.Output())
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
-	go func() { done <- instance.Product.(registry.ServeFunc)(ctx, l, h) }()
+	go func() { done <- accept(ctx, l, h) }()
 	t.Cleanup(func() {
 		stop()
-		if err := errors.Join(<-done, instance.Close()); err != nil {
+		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})

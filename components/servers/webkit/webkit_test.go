@@ -2,10 +2,8 @@ package webkit_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -14,7 +12,6 @@ import (
 	"time"
 
 	"github.com/stackd/stackd/components/servers/webkit"
-	"github.com/stackd/stackd/registry"
 	"github.com/stackd/stackd/registry/failure"
 	"github.com/stackd/stackd/registry/registrytest"
 )
@@ -43,20 +40,13 @@ func serve(t testing.TB, l net.Listener, h http.HandlerFunc, change func(*webkit
 	if change != nil {
 		change(&cfg)
 	}
-	reg, err := registry.New(webkit.Component)
-	if err != nil {
-		t.Fatal(err)
-	}
-	instance, err := reg.Lookup(registry.KindServer, "webkit").Open(t.Context(), &cfg, slog.New(slog.NewTextHandler(t.Output(), nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	accept := registrytest.Build(t, webkit.Component, cfg, t.Output())
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
-	go func() { done <- instance.Product.(registry.ServeFunc)(ctx, l, h) }()
+	go func() { done <- accept(ctx, l, h) }()
 	t.Cleanup(func() {
 		stop()
-		if err := errors.Join(<-done, instance.Close()); err != nil {
+		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
