@@ -35,3 +35,14 @@ func TestHeadroom(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestProfileRate proves that allocations are profiled only if somebody asks for that.
+func TestProfileRate(t *testing.T) {
+	defer func(rate int) { runtime.MemProfileRate = rate }(runtime.MemProfileRate)
+	for rate, want := range map[int]int{usualProfileRate: 0, 4096: 4096, 0: 0} {
+		runtime.MemProfileRate = rate
+		if status := Main([]string{"version"}); status != exitGood || runtime.MemProfileRate != want {
+			t.Errorf("with a rate of %d: status %d, and then a rate of %d; it must be %d", rate, status, runtime.MemProfileRate, want)
+		}
+	}
+}
