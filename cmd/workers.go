@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -37,6 +38,8 @@ func (p *program) worker() *cobra.Command {
 				ctx = context.Background()
 			}
 			defer runtime.KeepAlive(make([]byte, headroom))
+			// Started by way of /proc/self/exe it would be "exe" to ps, pgrep and top.
+			_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0) // where there is none the name is right
 			log := newLogger(p.err.Writer, isTerminal(p.err.Writer), level).With(slog.Int("worker", number))
 			l := &loader{program: p, file: args[0], dir: dir, log: log, assigned: true}
 			if err := supervise.RunWorker(ctx, supervise.WorkerOptions{Load: l.assignment, Refusal: refusalOf, Logger: log}); err != nil {
