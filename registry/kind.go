@@ -18,7 +18,8 @@ import (
 // stops accepting, closes idle connections, lets the requests under way finish, and
 // returns nil; whoever called it closes the connections that take too long. It may be
 // called for several listeners at a time, and again after it returned. An error before
-// ctx ended says that it can't go on.
+// ctx ended says that it can't go on. That Accept fails for want of files or memory is no reason: others may be
+// closed by and by.
 //
 // A server whose settings have no listen is given the standard input and output of the process: l has that one connection,
 // a gateway.Process, and Accept returns [io.EOF] when it was closed. Then the server returns nil, and the process ends.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -17,6 +19,8 @@ type Acceptor struct {
 	Max int
 	// WriteIdle is how long a peer may take nothing of what is written to it.
 	WriteIdle time.Duration
+	// Log is told when no connection can be accepted for the moment.
+	Log *slog.Logger
 	// Serve serves one connection, and returns when it is over. It is called on a goroutine of its own, and the
 	// connection is closed behind it.
 	Serve func(c *Conn)
@@ -38,22 +42,35 @@ type conns struct {
 }
 
 // Run accepts connections on l until ctx ends. Then it closes l and the connections that are idle, and returns nil when the
-// others are over. An error says why it can't accept before; the connections are closed then.
+// others are over. An error says why it can't accept before; the connections are closed then. When there are too many open
+// files, that is none: it is tried again, and what waits to be accepted goes on waiting.
 func (a *Acceptor) Run(ctx context.Context, l net.Listener) error {
 	all := &conns{open: make(map[*Conn]struct{})}
 	unbind := context.AfterFunc(ctx, func() { _ = l.Close() }) // lets Accept return
 	var running sync.WaitGroup
 	slots := make(chan struct{}, a.Max)
 	err := func() error {
-		for {
+		for pause := time.Duration(0); ; {
 			select {
 			case slots <- struct{}{}:
 			case <-ctx.Done():
 				return nil
 			}
 			nc, err := l.Accept()
-			if err != nil {
+			switch {
+			case err == nil:
+				pause = 0
+			case !scarce(err):
 				return err
+			default:
+				<-slots
+				pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+				a.Log.Warn("no connection can be accepted for the moment", "error", err, "again_in", pause)
+				select {
+				case <-time.After(pause):
+				case <-ctx.Done():
+				}
+				continue
 			}
 			c := all.add(&Conn{Conn: nc, writeIdle: a.WriteIdle, all: all})
 			running.Go(func() {
@@ -71,6 +88,20 @@ func (a *Acceptor) Run(ctx context.Context, l net.Listener) error {
 		return nil
 	}
 	return err
+}
+
+// scarce reports whether a listener's error is that files or memory have run out, here or in the whole system. That passes.
+func scarce(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok { // not a socket's: what there was to accept may be gone
+		return false
+	}
+	for _, scarcity := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(op, scarcity) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *conns) add(c *Conn) *Conn {

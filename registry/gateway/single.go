@@ -36,7 +36,7 @@ type Single struct {
 	ReadHeaderTimeout, BodyIdleTimeout, WriteIdleTimeout time.Duration
 	MaxHeader, MaxBody                                   int64
 	MaxConnections                                       int
-	// Log is told of panics.
+	// Log is told of panics, and what an [Acceptor] says.
 	Log *slog.Logger
 }
 
@@ -46,7 +46,7 @@ var ErrForeign = errors.New("it is another protocol")
 // Serve is a registry.ServeFunc.
 func (s *Single) Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	life := context.WithoutCancel(ctx) // requests under way finish
-	a := Acceptor{Max: s.MaxConnections, WriteIdle: s.WriteIdleTimeout, Serve: func(c *Conn) { s.converse(life, c, h) }}
+	a := Acceptor{Max: s.MaxConnections, WriteIdle: s.WriteIdleTimeout, Log: s.Log, Serve: func(c *Conn) { s.converse(life, c, h) }}
 	return a.Run(ctx, l)
 }
 

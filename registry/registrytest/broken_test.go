@@ -3,6 +3,7 @@ package registrytest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -909,6 +910,9 @@ func TestBrokenServer(t *testing.T) {
 				return serveHTTP(ctx, l, h)
 			}, nil
 		}))},
+		{"ends when files are short", []string{"return", "short of files"}, of(func(ctx context.Context, l net.Listener, h http.Handler) error {
+			return serveHTTP(ctx, hasty{l}, h)
+		})},
 		{"nil for a broken listener", []string{"broken listener"}, of(func(ctx context.Context, l net.Listener, h http.Handler) error {
 			_ = serveHTTP(ctx, l, h) // it should be returned
 			return nil
@@ -936,4 +940,15 @@ func TestBrokenServer(t *testing.T) {
 			}, nil
 		}))},
 	})
+}
+
+// hasty is a listener all of whose errors last.
+type hasty struct{ net.Listener }
+
+func (h hasty) Accept() (net.Conn, error) {
+	c, err := h.Listener.Accept()
+	if err != nil {
+		err = fmt.Errorf("accept: %w", err) // net/http tells by the type
+	}
+	return c, err
 }

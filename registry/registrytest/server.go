@@ -8,10 +8,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/stackd/stackd/registry"
@@ -29,6 +31,7 @@ var serverRules = []rule{
 	{name: "refuse", text: "when ctx ends, it stops accepting and closes idle connections, though requests are under way", where: serverContract, check: serverRefuses},
 	{name: "listeners", text: "it may be called for several listeners at a time; each ends by itself", where: serverContract, check: serverListeners},
 	{name: "again", text: "it may be called again after it returned", where: serverContract, check: serverAgain},
+	{name: "short of files", text: "an Accept that fails for want of files is tried again", where: serverContract, check: serverShort},
 	{name: "broken listener", text: "an error before ctx ended says that it can't go on", where: serverContract, check: serverBroken},
 }
 
@@ -500,6 +503,33 @@ func serverAgain(k *kit) error {
 		}
 	}
 	return nil
+}
+
+// crowded is a listener whose Accept fails at first, as when too many files are open.
+type crowded struct {
+	net.Listener
+	failed atomic.Bool
+}
+
+func (c *crowded) Accept() (net.Conn, error) {
+	if !c.failed.Swap(true) {
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: c.Addr(), Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return c.Listener.Accept()
+}
+
+func serverShort(k *kit) error {
+	serve, err := product[registry.ServeFunc](k)
+	if err != nil {
+		return err
+	}
+	s, err := k.serving(func(ctx context.Context, l net.Listener, h http.Handler) error {
+		return serve(ctx, &crowded{Listener: l}, h)
+	}, "tcp", echo)
+	if err != nil {
+		return err
+	}
+	return k.within("the exchange", func(ctx context.Context) error { return s.echoes(ctx, "/", "body") })
 }
 
 func serverBroken(k *kit) error {

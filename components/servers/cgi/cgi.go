@@ -94,7 +94,7 @@ func (s *server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 	life := context.WithoutCancel(ctx) // requests under way finish
 	var mu sync.Mutex
 	var first error
-	a := gateway.Acceptor{Max: 1024, WriteIdle: s.cfg.WriteIdleTimeout, Serve: func(c *gateway.Conn) {
+	a := gateway.Acceptor{Max: 1024, WriteIdle: s.cfg.WriteIdleTimeout, Log: s.single.Log, Serve: func(c *gateway.Conn) {
 		if err := s.converse(life, c, h); err != nil {
 			mu.Lock()
 			defer mu.Unlock()

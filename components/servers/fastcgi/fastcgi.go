@@ -122,6 +122,6 @@ type server struct {
 
 func (s *server) serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	life := context.WithoutCancel(ctx) // requests under way finish
-	a := gateway.Acceptor{Max: s.cfg.MaxConnections, WriteIdle: s.cfg.WriteIdleTimeout, Serve: func(c *gateway.Conn) { newConn(s, c, h).run(life) }}
+	a := gateway.Acceptor{Max: s.cfg.MaxConnections, WriteIdle: s.cfg.WriteIdleTimeout, Log: s.log, Serve: func(c *gateway.Conn) { newConn(s, c, h).run(life) }}
 	return a.Run(ctx, l)
 }
