@@ -52,7 +52,8 @@ type conn struct {
 	stalled   atomic.Bool  // a write has failed for want of progress
 	hijacked  atomic.Bool  // it belongs to an app
 	busy      atomic.Bool  // the tally counts it
-	http2     atomic.Bool  // it had a request over HTTP/2
+	http2     atomic.Bool  // HTTP/2 is spoken
+	alone     atomic.Bool  // net/http has read a header, and hasn't handed the request on: it may answer by itself
 }
 
 // Read reads what follows the PROXY header.
@@ -141,6 +142,9 @@ func (c *conn) Write(p []byte) (written int, err error) {
 	}
 	if c.unlimited() {
 		return c.Conn.Write(p)
+	}
+	if c.alone.Load() { // as with 417; a body that was announced is skipped then, for which net/http has no limit
+		_ = c.SetReadDeadline(time.Now().Add(linger)) // fails for a connection that is closed
 	}
 	for {
 		if err := c.arm(); err != nil {

@@ -76,7 +76,9 @@
 // Requests that can't be understood in only one way are answered with 400 or 501 and
 // the connection is closed: a malformed request line or header field, control characters
 // in one, two different lengths, an unknown transfer coding. Where a request has both a
-// length and the chunked coding, the coding counts (RFC 9112, 6.3): a proxy in front must not pass on both.
+// length and the chunked coding, the coding counts (RFC 9112, 6.3): a proxy in front must not pass on both. HTTP/1.0 has no
+// codings: so that a body which has one nevertheless is never taken for another request, a connection
+// has one request over HTTP/1.0, and no more.
 //
 // # HTTP/2
 //
@@ -206,14 +208,16 @@ func (s *server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 	t := newTally()
 	var srv *http.Server
 	srv = &http.Server{
-		Handler:           &limiter{next: h, tally: t, maxBody: int64(s.cfg.MaxBody), bodyIdle: s.cfg.BodyIdleTimeout, writeIdle: s.cfg.WriteIdleTimeout},
+		Handler:           &limiter{next: h, maxBody: int64(s.cfg.MaxBody), bodyIdle: s.cfg.BodyIdleTimeout, writeIdle: s.cfg.WriteIdleTimeout},
 		Protocols:         &speaks,
 		TLSConfig:         s.tls,
 		HTTP2:             &http.HTTP2Config{MaxReadFrameSize: maxFrame},
 		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout,
 		IdleTimeout:       s.cfg.IdleTimeout,
 		MaxHeaderBytes:    int(s.cfg.MaxHeader),
-		ConnContext:       remember,
+		// net/http's own would wait for a body without a limit. The limiter is one.
+		DisableGeneralOptionsHandler: true,
+		ConnContext:                  remember,
 		BaseContext: func(net.Listener) context.Context {
 			s.handOver(srv.TLSNextProto) // which is there when the server begins to accept, and not before
 			return context.Background()

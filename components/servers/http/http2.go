@@ -28,6 +28,7 @@ func (s *server) handOver(protocols map[string]func(*http.Server, *tls.Conn, htt
 	maxHeader := int(s.cfg.MaxHeader)
 	protocols[unencrypted] = func(srv *http.Server, c *tls.Conn, h http.Handler) {
 		nc := c.NetConn().(interface{ UnencryptedNetConn() net.Conn }).UnencryptedNetConn()
+		speaksHTTP2(nc)
 		serve(srv, tls.Client(handed{inner: newFrames(nc, maxHeader)}, nil), h)
 	}
 	protocols["h2"] = func(srv *http.Server, c *tls.Conn, h http.Handler) {
@@ -38,7 +39,16 @@ func (s *server) handOver(protocols map[string]func(*http.Server, *tls.Conn, htt
 			return
 		}
 		_ = c.SetReadDeadline(time.Time{})
+		speaksHTTP2(c)
 		serve(srv, tls.Client(handed{inner: encryptedFrames{newFrames(c, maxHeader), c}}, nil), h)
+	}
+}
+
+// speaksHTTP2 notes it of a connection. The tally sees to it at the next change of its state, when net/http can tell the client of
+// an end.
+func speaksHTTP2(nc net.Conn) {
+	if c, ok := connOf(nc); ok {
+		c.http2.Store(true)
 	}
 }
 

@@ -177,6 +177,9 @@ func TestRequests(t *testing.T) {
 		{"body announced too long, waiting to be asked for it", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n", []int{413}, "at most 8 bytes"},
 		{"body as long as it may be", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\nConnection: close\r\n\r\n12345678", []int{200}, `"12345678"`},
 		{"chunked body too long", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n123456789\r\n0\r\n\r\n", []int{413}, "too long"},
+		{"coding in http/1.0, which has none", "POST /a HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", []int{200}, `POST /a ""`},
+		{"the whole server", "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", []int{200}, ""},
+		{"the whole server, and a coding in http/1.0", "OPTIONS * HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", []int{200}, ""},
 		{"unknown expectation", "GET / HTTP/1.1\r\nHost: x\r\nExpect: a-miracle\r\n\r\n", []int{417}, ""},
 	}
 	s := start(t, echo, small)
@@ -322,6 +325,26 @@ func TestStalledBody(t *testing.T) {
 			}
 			if rest, err := io.ReadAll(from); len(rest) > 0 || err != nil {
 				t.Errorf("got %q, %v; want the connection closed", rest, err)
+			}
+		}
+	})
+	t.Run("what isn't asked of the app", func(t *testing.T) {
+		cert := certify(t, nil, "example.org")
+		for scheme, change := range map[string]func(*Config){"http": func(*Config) {}, "https": cert.speaks} {
+			s := start(t, echo, func(cfg *Config) { short(cfg); change(cfg) })
+			for _, begin := range []string{"POST / HTTP/1.1\r\nExpect: a-miracle", "OPTIONS * HTTP/1.1"} {
+				c := s.dial(t)
+				if scheme == "https" {
+					c = encrypt(t, c, trust(cert))
+				}
+				send(t, c, begin+"\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe")
+				from := bufio.NewReader(c)
+				if a := receive(t, from, "POST"); a.status != http.StatusExpectationFailed && a.status != http.StatusOK {
+					t.Errorf("over %s: got %d", scheme, a.status)
+				}
+				if rest, err := io.ReadAll(from); len(rest) > 0 || err != nil {
+					t.Errorf("over %s: got %q, %v; want the connection closed", scheme, rest, err)
+				}
 			}
 		}
 	})

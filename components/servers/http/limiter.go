@@ -16,12 +16,20 @@ import (
 // passes it for the price of a call.
 type limiter struct {
 	next                http.Handler
-	tally               *tally
 	maxBody             int64
 	bodyIdle, writeIdle time.Duration
 }
 
 func (l *limiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 {
+		if c, ok := r.Context().Value(connKey{}).(*conn); ok {
+			c.alone.Store(false)
+		}
+		if r.ProtoMinor == 0 {
+			// A transfer coding would have been dropped, and what comes next may be a body in it (RFC 9112, 6.1).
+			w.Header().Set("Connection", "close")
+		}
+	}
 	if l.maxBody > 0 && r.ContentLength > l.maxBody {
 		refuse(w, r, l.maxBody)
 		return
@@ -36,8 +44,11 @@ func (l *limiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Body = b
 		defer b.leave(r)
 	}
+	if r.Method == http.MethodOptions && r.RequestURI == "*" {
+		w.Header().Set("Content-Length", "0") // it is about no URL, and so about no chain
+		return
+	}
 	if r.ProtoMajor == 2 {
-		l.tally.leave(r)
 		s := &stream{idle: l.writeIdle}
 		s.Init(w, nil)
 		defer s.leave()

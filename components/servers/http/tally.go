@@ -26,16 +26,10 @@ func (t *tally) follow(nc net.Conn, state http.ConnState) {
 		return
 	}
 	t.count(c, (state == http.StateNew || state == http.StateActive) && !c.http2.Load())
+	c.alone.Store(state == http.StateActive && !c.http2.Load())
 	if state == http.StateHijacked { // it is given to the app without a deadline
 		c.hijacked.Store(true)
 		_ = c.Conn.SetDeadline(time.Time{}) // fails for a closed connection, as the app will see
-	}
-}
-
-// leave takes the connection of an HTTP/2 request out for good.
-func (t *tally) leave(r *http.Request) {
-	if c, ok := r.Context().Value(connKey{}).(*conn); ok && c.http2.CompareAndSwap(false, true) {
-		t.count(c, false)
 	}
 }
 
