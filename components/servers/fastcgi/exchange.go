@@ -23,6 +23,7 @@ type exchange struct {
 	body   *io.PipeWriter // nil when there is none
 	left   int64          // of CONTENT_LENGTH, -1 when it isn't known
 	whole  bool           // the end of the body has come
+	vain   bool           // the handler takes no more of it
 	cancel context.CancelFunc
 
 	ended  atomic.Bool   // what comes now is the next request
@@ -117,15 +118,10 @@ func (x *exchange) take() {
 		switch {
 		case err == nil:
 			continue
-		case x.ended.Load(), errors.Is(err, io.ErrClosedPipe): // the handler is done, or wants no more
+		case x.ended.Load():
 			return
 		}
 		if x.body != nil && !x.whole {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				err = failure.WithStatus(fmt.Errorf("the request body stalled for %v: %w", x.cfg.BodyIdleTimeout, err), http.StatusRequestTimeout)
-				_ = x.body.CloseWithError(err) // never fails
-				return                         // the visitor may still be there
-			}
 			if errors.Is(err, io.EOF) || errors.Is(err, errAborted) {
 				err = io.ErrUnexpectedEOF
 			}
@@ -139,23 +135,38 @@ func (x *exchange) take() {
 // errAborted says that ABORT_REQUEST came.
 var errAborted = errors.New("the front server aborted the request")
 
+// await waits for something to come. A body that stalls is over for the handler, but the visitor may still be there.
+func (x *exchange) await() error {
+	for {
+		wait := x.cfg.BodyIdleTimeout
+		if x.whole || x.vain {
+			wait = 0
+		}
+		if !x.net.Patience(wait) {
+			return os.ErrClosed
+		}
+		if x.ended.Load() { // its deadline may be gone
+			return os.ErrDeadlineExceeded
+		}
+		_, err := x.in.Peek(1)
+		switch {
+		case x.ended.Load(): // what came belongs to the next request
+			return os.ErrDeadlineExceeded
+		case wait == 0 || !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		}
+		x.vain = true
+		if x.body != nil {
+			err = failure.WithStatus(fmt.Errorf("the request body stalled for %v: %w", wait, err), http.StatusRequestTimeout)
+			_ = x.body.CloseWithError(err) // never fails
+		}
+	}
+}
+
 // next takes a record.
 func (x *exchange) next() error {
-	wait := x.cfg.BodyIdleTimeout
-	if x.whole {
-		wait = 0
-	}
-	if !x.net.Patience(wait) {
-		return os.ErrClosed
-	}
-	if x.ended.Load() { // its deadline may be gone
-		return os.ErrDeadlineExceeded
-	}
-	if _, err := x.in.Peek(1); err != nil {
+	if err := x.await(); err != nil {
 		return err
-	}
-	if x.ended.Load() { // it belongs to the next request
-		return os.ErrDeadlineExceeded
 	}
 	h, err := fcgi.ReadHeader(x.in)
 	switch {
@@ -201,18 +212,13 @@ func (x *exchange) feed(h fcgi.Header) error {
 		}
 	}
 	for left := h.Length; left > 0; {
-		if !x.net.Patience(x.cfg.BodyIdleTimeout) {
-			return os.ErrClosed
-		}
-		if x.ended.Load() { // its deadline may be gone
-			return os.ErrDeadlineExceeded
-		}
-		if _, err := x.in.Peek(1); err != nil {
+		if err := x.await(); err != nil {
 			return err
 		}
 		data, _ := x.in.Peek(min(left, x.in.Buffered())) // it is there
-		if _, err := x.body.Write(data); err != nil {
-			return err
+		if !x.vain {
+			_, err := x.body.Write(data)
+			x.vain = err != nil // the handler has closed it
 		}
 		left -= len(data)
 		_, _ = x.in.Discard(len(data)) // as above

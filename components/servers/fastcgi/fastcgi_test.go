@@ -239,6 +239,36 @@ func TestAbort(t *testing.T) {
 	}
 }
 
+// It ends as well when the handler wants no more of the body, or has waited for it in vain.
+func TestAbortAmidBody(t *testing.T) {
+	for name, body := range map[string]string{"closed": strings.Repeat("x", 100_000), "stalled": "x"} {
+		t.Run(name, func(t *testing.T) {
+			over, ended := make(chan struct{}), make(chan error, 1)
+			addr := start(t, func(_ http.ResponseWriter, r *http.Request) {
+				_, err := io.ReadFull(r.Body, make([]byte, 10))
+				if name == "closed" {
+					err = r.Body.Close()
+				}
+				close(over)
+				<-r.Context().Done()
+				ended <- err
+			}, func(c *fastcgi.Config) { c.BodyIdleTimeout = 50 * time.Millisecond })
+			f := connect(t, addr)
+			begun := append(fcgi.AppendBegin(nil, 1, fcgi.KeepConn), params(1, map[string]string{"REQUEST_METHOD": "POST", "REQUEST_URI": "/", "CONTENT_LENGTH": "200000"})...)
+			f.send(t, fcgi.AppendStream(begun, fcgi.Stdin, 1, []byte(body)))
+			<-over
+			// The rest may come or not.
+			f.send(t, fcgi.AppendRecord(fcgi.AppendRecord(nil, fcgi.GetValues, 0), fcgi.AbortRequest, 1))
+			if err := <-ended; name == "stalled" && failure.Status(err) != http.StatusRequestTimeout {
+				t.Errorf("reading the body gave %v", err)
+			}
+			if got := f.next(t); !strings.HasPrefix(got, "GET_VALUES_RESULT 0") {
+				t.Errorf("%s comes first", got)
+			}
+		})
+	}
+}
+
 // A handler that reads nothing of a long body can answer, and the front server gets to the answer.
 func TestUnreadBody(t *testing.T) {
 	addr := start(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, nil)
