@@ -45,10 +45,12 @@ func (w *Response) WriteHeader(status int) {
 	}
 	w.status = status
 	w.bodies = status != http.StatusNoContent && status != http.StatusNotModified
-	if n, err := strconv.ParseUint(w.header.Get("Content-Length"), 10, 63); err == nil {
-		w.left = int64(n)
-	}
 	w.fields = w.header.Clone()
+	if n, err := strconv.ParseUint(w.header.Get("Content-Length"), 10, 63); err == nil && status != http.StatusNoContent {
+		w.left = int64(n)
+	} else {
+		w.fields.Del("Content-Length") // as net/http does; 204 must not have one (RFC 9110, 8.6)
+	}
 }
 
 func (w *Response) Write(p []byte) (int, error) {

@@ -42,6 +42,21 @@ func TestResponse(t *testing.T) {
 				t.Errorf("a body of 204 is taken: %v", err)
 			}
 		}, want: "Status: 204 No Content\r\n\r\n"},
+		{name: "no content that has a length", answer: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "2")
+			w.Header().Set("Content-Type", "text/plain")
+			w.WriteHeader(204)
+		}, want: "Status: 204 No Content\r\nContent-Type: text/plain\r\n\r\n"},
+		{name: "not modified, of a length", answer: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "2")
+			w.WriteHeader(304)
+		}, want: "Status: 304 Not Modified\r\nContent-Length: 2\r\n\r\n"},
+		{name: "no length", answer: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Content-Type"] = nil
+			w.Header().Set("Content-Length", "-1")
+			_, _ = io.WriteString(w, "hi")
+			_ = http.NewResponseController(w).Flush()
+		}, want: "Status: 200 OK\r\n\r\nhi"},
 		{name: "early hints", answer: func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(103)
 			w.WriteHeader(304)
