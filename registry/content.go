@@ -29,6 +29,9 @@ func contentOf(path string) string {
 		}
 		return hex.EncodeToString(h.Sum(nil))
 	}
+	if folder, err := filepath.EvalSymlinks(path); err == nil { // WalkDir follows no link, not even the first
+		path = folder
+	}
 	_ = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			fmt.Fprintf(h, "%q unreadable\n", name)

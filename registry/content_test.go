@@ -26,6 +26,12 @@ func TestChanged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	link := func(t *testing.T, to, path string) {
+		t.Helper()
+		if err := os.Symlink(to, path); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, tt := range []struct {
 		name, depends string
 		// during happens in Build, after DependsOn, and later after Build.
@@ -43,11 +49,17 @@ func TestChanged(t *testing.T) {
 		{name: "a file in a folder", depends: "folder", later: func(t *testing.T, dir string) { write(t, dir+"/folder/sub/b", "longer") }, want: true},
 		{name: "a file that came into a folder", depends: "folder", during: func(t *testing.T, dir string) { write(t, dir+"/folder/sub/c", "new") }, want: true},
 		{name: "a file that went from a folder", depends: "folder", later: func(t *testing.T, dir string) { remove(t, dir+"/folder/sub/b") }, want: true},
+		{name: "a file in a folder by a link", depends: "link", later: func(t *testing.T, dir string) { write(t, dir+"/folder/sub/b", "longer") }, want: true},
+		{name: "a link to another folder", depends: "link", later: func(t *testing.T, dir string) {
+			remove(t, dir+"/link")
+			link(t, dir+"/folder/sub", dir+"/link")
+		}, want: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
 			write(t, dir+"/file", "old")
 			write(t, dir+"/folder/sub/b", "b")
+			link(t, dir+"/folder", dir+"/link")
 			d := opens(t, func(env *registry.Env, _ none) (http.Handler, error) {
 				env.DependsOn(filepath.Join(dir, tt.depends))
 				if tt.during != nil {
