@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"net"
+	"time"
 
 	"golang.org/x/net/http2/hpack"
 )
@@ -15,6 +16,8 @@ import (
 //     closes the connection when there are two.
 //   - A request with a field that is about the connection is malformed (8.2.2), and its stream must be reset (8.1.1);
 //     net/http only answers 400. Its header is followed by a WINDOW_UPDATE of 0, for which net/http resets a stream (6.9).
+//
+// And a header that has begun must be there within a time, for which net/http has no limit.
 //
 // Whatever else is wrong is left to net/http to find.
 type frames struct {
@@ -28,6 +31,8 @@ type frames struct {
 	stream     uint32         // 0 for none
 	last       bool           // the frame at hand is its last one
 	skip, take int            // how much of the frame is to be skipped yet, and then belongs to the header
+	within     time.Duration  // how long it may take to come
+	limited    bool           // its time runs
 	decoder    *hpack.Decoder // of all headers, since one refers to those before
 	malformed  bool
 	te         bool // the field was there
@@ -61,9 +66,9 @@ const (
 // maxSettings is how many settings net/http accepts in a frame.
 const maxSettings = 100
 
-// newFrames returns what is to be read in place of nc, where headers may have maxHeader bytes.
-func newFrames(nc net.Conn, maxHeader int) *frames {
-	f := &frames{Conn: nc, r: bufio.NewReaderSize(nc, 1<<10)} // room for maxSettings, and most headers
+// newFrames returns what is to be read in place of nc, where headers may have maxHeader bytes, which must come within a time.
+func newFrames(nc net.Conn, maxHeader int, within time.Duration) *frames {
+	f := &frames{Conn: nc, within: within, r: bufio.NewReaderSize(nc, 1<<10)} // room for maxSettings, and most headers
 	f.decoder = hpack.NewDecoder(tableSize, f.field)
 	f.decoder.SetMaxStringLength(2 * maxHeader) // more than net/http accepts
 	return f
@@ -98,6 +103,10 @@ func (f *frames) next() {
 		reset := f.malformed
 		stream := f.stream
 		f.stream = 0
+		if f.limited {
+			f.limited = false
+			_ = f.SetReadDeadline(time.Time{}) // reading says what is wrong
+		}
 		if f.decoder.Close() != nil {
 			f.raw = true
 			return
@@ -127,6 +136,10 @@ func (f *frames) next() {
 		f.header(size, flags&flagEndHeaders)
 	case kind == typeSettings && flags&flagAck == 0:
 		f.settings(size)
+	}
+	if f.stream != 0 && !f.limited && (!f.last || f.r.Buffered() < f.rest) { // otherwise it is here
+		f.limited = true
+		_ = f.SetReadDeadline(time.Now().Add(f.within)) // as above
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -34,6 +35,9 @@ func (c *pieces) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// SetReadDeadline does nothing: all that comes is here.
+func (*pieces) SetReadDeadline(time.Time) error { return nil }
+
 // written are the frames that f writes.
 func written(f func(fr *http2.Framer, enc *hpack.Encoder, block *bytes.Buffer)) []byte {
 	var out, block bytes.Buffer
@@ -57,7 +61,7 @@ func fields(enc *hpack.Encoder, block *bytes.Buffer, all ...string) []byte {
 // has its stream reset.
 func readFrames(t *testing.T, in, sizes []byte, length int) []byte {
 	t.Helper()
-	f := newFrames(&pieces{bytes: in, sizes: sizes}, 64<<10)
+	f := newFrames(&pieces{bytes: in, sizes: sizes}, 64<<10, time.Minute)
 	var out []byte
 	p := make([]byte, length)
 	for {

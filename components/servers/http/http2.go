@@ -25,11 +25,11 @@ func (s *server) handOver(protocols map[string]func(*http.Server, *tls.Conn, htt
 	if serve == nil {
 		return
 	}
-	maxHeader := int(s.cfg.MaxHeader)
+	read := func(nc net.Conn) *frames { return newFrames(nc, int(s.cfg.MaxHeader), s.cfg.ReadHeaderTimeout) }
 	protocols[unencrypted] = func(srv *http.Server, c *tls.Conn, h http.Handler) {
 		nc := c.NetConn().(interface{ UnencryptedNetConn() net.Conn }).UnencryptedNetConn()
 		speaksHTTP2(nc)
-		serve(srv, tls.Client(handed{inner: newFrames(nc, maxHeader)}, nil), h)
+		serve(srv, tls.Client(handed{inner: read(nc)}, nil), h)
 	}
 	protocols["h2"] = func(srv *http.Server, c *tls.Conn, h http.Handler) {
 		var begin [len(preface)]byte
@@ -40,7 +40,7 @@ func (s *server) handOver(protocols map[string]func(*http.Server, *tls.Conn, htt
 		}
 		_ = c.SetReadDeadline(time.Time{})
 		speaksHTTP2(c)
-		serve(srv, tls.Client(handed{inner: encryptedFrames{newFrames(c, maxHeader), c}}, nil), h)
+		serve(srv, tls.Client(handed{inner: encryptedFrames{read(c), c}}, nil), h)
 	}
 }
 

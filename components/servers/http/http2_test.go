@@ -157,6 +157,47 @@ func TestHeaderFlood(t *testing.T) {
 	})
 }
 
+// TestSlowHeaderHTTP2 proves that a header that has begun has read_header_timeout to come, whatever else goes on.
+func TestSlowHeaderHTTP2(t *testing.T) {
+	cert := certify(t, nil, "example.org")
+	for scheme, change := range map[string]func(*Config){"http": func(*Config) {}, "https": cert.speaks} {
+		s := start(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, func(cfg *Config) {
+			change(cfg)
+			cfg.ReadHeaderTimeout = 300 * time.Millisecond // the handshake has as long
+		})
+		begin := func() net.Conn {
+			if scheme == "http" {
+				return s.dial(t)
+			}
+			config := trust(cert)
+			config.NextProtos = []string{"h2"}
+			return encrypt(t, s.dial(t), config)
+		}
+		for name, finish := range map[string]func(c net.Conn, p *peer){
+			"without an end": func(_ net.Conn, p *peer) {
+				p.must(p.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: p.request("GET")}))
+			},
+			"within a frame": func(c net.Conn, _ *peer) {
+				send(t, c, "\x00\x00\x20\x01\x05\x00\x00\x00\x03abc")
+			},
+			"within a continuation": func(c net.Conn, p *peer) {
+				p.must(p.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: p.request("GET")}))
+				send(t, c, "\x00\x00\x20\x09\x04\x00\x00\x00\x03abc")
+			},
+		} {
+			t.Run(name+" over "+scheme, func(t *testing.T) {
+				c := begin()
+				p := meet(t, c, scheme)
+				p.must(p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.request("GET"), EndHeaders: true, EndStream: true}))
+				finish(c, p)
+				if _, err := io.Copy(io.Discard, c); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+					t.Errorf("reading until the server closes: %v", err)
+				}
+			})
+		}
+	}
+}
+
 // TestUploadHTTP2 proves that bodies arrive as they were sent, with their trailers.
 func TestUploadHTTP2(t *testing.T) {
 	const size = 8 << 20
