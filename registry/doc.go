@@ -55,7 +55,8 @@
 //
 // # What a component must keep to
 //
-// Requests run concurrently. A request is copied, never changed. A ResponseWriter is
+// Requests run concurrently. A request is copied, never changed, and not by Clone: its Trailer is filled when the body
+// was read, and a copy of that would stay empty. A ResponseWriter is
 // wrapped with the Writer of package response only. [http.ErrAbortHandler] passes through.
 // An app that has nothing for a URL answers 404, never an empty 200.
 // Whether a visitor came over TLS is whether the request's TLS isn't nil, also where a server in front has

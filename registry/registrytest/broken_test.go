@@ -341,7 +341,8 @@ func swallow(f func(p any) bool) registry.Middleware[options] {
 // changed returns a middleware that passes a changed copy of the request on.
 func changed(f func(r *http.Request)) registry.Middleware[options] {
 	return around(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		r = r.Clone(r.Context())
+		r = r.WithContext(r.Context())
+		r.Header = r.Header.Clone()
 		f(r)
 		next.ServeHTTP(w, r)
 	})
@@ -373,6 +374,11 @@ func TestBrokenMiddleware(t *testing.T) {
 			func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				next.ServeHTTP(w, r)
 				w.Header().Del(http.TrailerPrefix + "X-Late")
+			},
+		))},
+		{"trailers of the request lost", []string{"trailers"}, breaking(around(
+			func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				next.ServeHTTP(w, r.Clone(r.Context()))
 			},
 		))},
 		{"HEAD made a GET", []string{"head"}, breaking(changed(func(r *http.Request) {

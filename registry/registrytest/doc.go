@@ -28,7 +28,7 @@
 // which it started and no file which it opened is left.
 //
 // Of middleware, over real connections of HTTP/1.1 and HTTP/2: that a flush, a hijacked connection,
-// deadlines, full duplex, 1xx responses, trailers, HEAD, ranges, conditional requests and the copy of a
+// deadlines, full duplex, 1xx responses, trailers of either side, HEAD, ranges, conditional requests and the copy of a
 // file by the kernel work through it; that [net/http.ErrAbortHandler], panics and cancelled
 // contexts pass; that the request isn't changed; and that 100 concurrent requests each get their
 // own answer. For this it must let an ordinary request through.

@@ -29,7 +29,7 @@ var middlewareRules = []rule{
 	overBoth("deadlines", "http.ResponseController sets deadlines through it", wrapper, passDeadlines),
 	overBoth("full duplex", "a handler may write before it has read the request, after EnableFullDuplex", wrapper, passFullDuplex),
 	overBoth("informational", "1xx responses pass, and don't count as the response", wrapper, passInformational),
-	overBoth("trailers", "trailers pass, declared or not", wrapper, passTrailers),
+	overBoth("trailers", "trailers pass, declared or not, and those that a request declares", wrapper, passTrailers),
 	overBoth("head", "the answer to HEAD has the headers of GET's, and no body", wrapper, passHead),
 	overBoth("range", "ranges and conditional requests pass", wrapper, passRange),
 	overBoth("abort", "http.ErrAbortHandler passes through, and the connection is cut", mustKeepTo, passAbort),
@@ -366,7 +366,13 @@ func passInformational(ctx context.Context, p *passage) error {
 }
 
 func passTrailers(ctx context.Context, p *passage) error {
-	result := p.answer(func(w http.ResponseWriter, _ *http.Request) error {
+	result := p.answer(func(w http.ResponseWriter, r *http.Request) error {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			return fmt.Errorf("reading the request's body: %w", err)
+		}
+		if got := r.Trailer.Get("X-Request"); got != "3" {
+			return fmt.Errorf("the request's trailer X-Request is %q, want 3: a copy of a request must keep its Trailer, which is filled behind the body", got)
+		}
 		w.Header().Set("Trailer", "X-Declared")
 		if _, err := io.WriteString(w, "body"); err != nil {
 			return err
@@ -378,14 +384,22 @@ func passTrailers(ctx context.Context, p *passage) error {
 		w.Header().Set(http.TrailerPrefix+"X-Late", "2")
 		return nil
 	})
-	a, err := p.get(ctx, http.MethodGet)
+	r, err := p.request(ctx, http.MethodPost, "/", io.MultiReader(strings.NewReader("body"))) // of unknown length
 	if err != nil {
+		return err
+	}
+	r.Trailer = http.Header{"X-Request": {"3"}}
+	a, err := p.do(p.protocol, r)
+	if err != nil {
+		return err
+	}
+	if err := result(ctx); err != nil {
 		return err
 	}
 	if a.trailer.Get("X-Declared") != "1" || a.trailer.Get("X-Late") != "2" {
 		return fmt.Errorf("the trailers are %v, want X-Declared: 1 and X-Late: 2", a.trailer)
 	}
-	return errors.Join(result(ctx), a.has(http.StatusOK, "body"), p.quiet())
+	return errors.Join(a.has(http.StatusOK, "body"), p.quiet())
 }
 
 func passHead(ctx context.Context, p *passage) error {

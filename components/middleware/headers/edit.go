@@ -65,7 +65,8 @@ type requests struct {
 }
 
 func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r = r.Clone(r.Context())
+	r = r.WithContext(r.Context())
+	r.Header = r.Header.Clone()
 	h.edit.apply(r.Header)
 	h.next.ServeHTTP(w, r)
 }

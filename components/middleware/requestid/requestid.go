@@ -79,7 +79,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		id = brought[0]
 	} else {
 		id = rand.Text()
-		r = r.Clone(r.Context())
+		r = r.WithContext(r.Context())
+		r.Header = r.Header.Clone()
 		r.Header[h.name] = []string{id}
 	}
 	environ.RequestID.Set(r, id)
