@@ -85,6 +85,58 @@ func TestMax(t *testing.T) {
 	})
 }
 
+// At the end connections without a request are closed, and a request under way is finished.
+func TestEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		finish := make(chan struct{})
+		a := gateway.Acceptor{Max: 3, WriteIdle: time.Minute, Serve: func(c *gateway.Conn) {
+			for {
+				if _, err := c.Read(make([]byte, 1)); err != nil || !c.Begin() {
+					return
+				}
+				<-finish
+				if _, err := c.Write([]byte("x")); err != nil || !c.End() {
+					return
+				}
+			}
+		}}
+		l, stop := run(t, &a)
+		ask := func(c net.Conn) {
+			if _, err := c.Write([]byte("?")); err != nil {
+				t.Error(err)
+			}
+		}
+		answer := func(c net.Conn, want string) {
+			if got, err := io.ReadAll(io.LimitReader(c, 1)); string(got) != want || err != nil {
+				t.Errorf("got %q, %v; want %q", got, err, want)
+			}
+		}
+		unused, idle, busy := l.dial(), l.dial(), l.dial()
+		ask(idle)
+		finish <- struct{}{}
+		answer(idle, "x")
+		ask(busy)
+		synctest.Wait()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			stop()
+		}()
+		answer(unused, "")
+		answer(idle, "")
+		synctest.Wait()
+		select {
+		case <-ended:
+			t.Error("it returned while a request was under way")
+		default:
+		}
+		finish <- struct{}{}
+		answer(busy, "x")
+		answer(busy, "")
+		<-ended
+	})
+}
+
 // A write may take as long as it likes if something of it is taken now and then.
 func TestConnWrite(t *testing.T) {
 	const idle = time.Minute

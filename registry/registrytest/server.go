@@ -297,12 +297,25 @@ func serverClientGone(k *kit) error {
 	if k.process {
 		return nil
 	}
+	if err := k.clientGone(http.MethodGet, ""); err != nil {
+		return err
+	}
+	if err := k.clientGone(http.MethodPost, "body"); err != nil {
+		return fmt.Errorf("when the body was read: %w", err)
+	}
+	return nil
+}
+
+func (k *kit) clientGone(method, body string) error {
 	serve, err := product[registry.ServeFunc](k)
 	if err != nil {
 		return err
 	}
 	h := hold()
-	s, err := k.serving(serve, "tcp", h.ServeHTTP)
+	s, err := k.serving(serve, "tcp", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // it is here, or the context ends
+		h.ServeHTTP(w, r)
+	})
 	if err != nil {
 		return err
 	}
@@ -312,7 +325,7 @@ func serverClientGone(k *kit) error {
 		asked := make(chan struct{})
 		go func() {
 			defer close(asked)
-			_, _ = s.ask(gone, http.MethodGet, "/", "") // it is broken off
+			_, _ = s.ask(gone, method, "/", body) // it is broken off
 		}()
 		defer func() { <-asked }()
 		defer cancel()
@@ -377,82 +390,88 @@ func serverFinishes(k *kit) error {
 }
 
 func serverRefuses(k *kit) error {
-	if k.client != nil || k.process {
-		return nil // how a connection is left idle is the protocol's affair
+	if k.process {
+		return nil
 	}
 	serve, err := product[registry.ServeFunc](k)
 	if err != nil {
 		return err
 	}
-	h, late := hold(), atomic.Bool{}
+	h := hold()
 	s, err := k.serving(serve, "tcp", func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/held":
+		if r.URL.Path == "/held" {
 			h.ServeHTTP(w, r)
-		case "/late":
-			late.Store(true)
-		default:
-			echo(w, r)
+			return
 		}
+		echo(w, r)
 	})
 	if err != nil {
 		return err
 	}
 	return k.within("the exchange", func(ctx context.Context) error {
-		idle, err := s.dial(ctx, "", "")
-		if err != nil {
-			return err
+		idle := func() error { return nil }
+		if k.client == nil { // how a connection is left idle is the protocol's affair
+			var err error
+			if idle, err = s.leaveIdle(ctx); err != nil {
+				return err
+			}
 		}
-		defer idle.Close()
-		defer context.AfterFunc(ctx, func() { _ = idle.Close() })()
-		if _, err := io.WriteString(idle, "GET / HTTP/1.1\r\nHost: kit.example\r\n\r\n"); err != nil {
-			return err
-		}
-		rd := bufio.NewReader(idle)
-		resp, err := http.ReadResponse(rd, nil)
-		if err != nil {
-			return err
-		}
-		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-			return err
-		}
-		if err := resp.Body.Close(); err != nil {
-			return err
-		}
-
 		answered := make(chan error, 1)
 		go func() { answered <- s.echoes(context.WithoutCancel(ctx), "/held", "body") }()
 		if err := h.wait(ctx); err != nil {
 			return err
 		}
 		s.end()
-		_, err = rd.ReadByte()
-		if ctx.Err() != nil {
-			close(h.release)
+		err := errors.Join(idle(), s.refuses(ctx))
+		close(h.release)
+		return errors.Join(err, <-answered, s.over())
+	})
+}
+
+// leaveIdle leaves a connection without a request, and returns what waits for its end.
+func (s *serving) leaveIdle(ctx context.Context) (ends func() error, err error) {
+	conn, err := s.dial(ctx, "", "")
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { _ = conn.Close() }) // at the latest when the check is over
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: kit.example\r\n\r\n"); err != nil {
+		return nil, err
+	}
+	rd := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(rd, nil)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return nil, err
+	}
+	if err := resp.Body.Close(); err != nil {
+		return nil, err
+	}
+	return func() error {
+		_, err := rd.ReadByte()
+		switch {
+		case ctx.Err() != nil:
 			return errors.New("a connection that was idle when ctx ended stays open")
-		}
-		if err == nil {
-			close(h.release)
+		case err == nil:
 			return errors.New("a connection that was idle when ctx ended is written to")
 		}
-		// By now it accepts no more, and waits for the other request.
-		asking, cancel := context.WithCancel(ctx)
-		asked := make(chan struct{})
-		go func() {
-			defer close(asked)
-			_, _ = s.ask(asking, http.MethodGet, "/late", "") // the handler tells
-		}()
-		timer := time.NewTimer(window)
-		defer timer.Stop()
-		<-timer.C
-		close(h.release)
-		err = errors.Join(<-answered, s.over())
-		cancel()
-		<-asked
-		if late.Load() {
-			return errors.New("a request on a new connection reached the handler after ctx had ended")
+		return nil
+	}, nil
+}
+
+// refuses waits until nobody can connect.
+func (s *serving) refuses(ctx context.Context) error {
+	return eventually(s.k.patience, func() error {
+		conn, err := s.dial(ctx, "", "")
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return nil
 		}
-		return err
+		if err == nil {
+			_ = conn.Close() // it was only tried
+		}
+		return errors.New("it goes on accepting connections")
 	})
 }
 
