@@ -34,7 +34,7 @@ func header(in *bufio.Reader, most int) ([]gateway.Variable, error) {
 	if _, err := io.ReadFull(in, text); err != nil {
 		return nil, err
 	}
-	vars, err := variables(text[5:])
+	vars, err := variables(text[5:], most)
 	if err != nil {
 		return nil, failure.WithStatus(fmt.Errorf("the dictionary: %w", err), http.StatusBadRequest)
 	}
@@ -42,8 +42,8 @@ func header(in *bufio.Reader, most int) ([]gateway.Variable, error) {
 }
 
 // variables returns the variables of a request.
-func variables(text []byte) ([]gateway.Variable, error) {
-	request, err := unmarshal(text)
+func variables(text []byte, most int) ([]gateway.Variable, error) {
+	request, err := unmarshal(text, most)
 	if err != nil {
 		return nil, err
 	}

@@ -23,9 +23,10 @@ type entry struct {
 // deepest is how deep dictionaries may lie within each other: environ lies within a request.
 const deepest = 2
 
-// unmarshal reads a dictionary that marshal wrote, and nothing behind it.
-func unmarshal(text []byte) (dict, error) {
-	d := decoder{text: text}
+// unmarshal reads a dictionary that marshal wrote, and nothing behind it. With its references written out it may have
+// so many bytes.
+func unmarshal(text []byte, most int) (dict, error) {
+	d := decoder{text: text, most: most, room: most - len(text)}
 	value, err := d.value(1)
 	if err != nil {
 		return nil, err
@@ -44,6 +45,8 @@ func unmarshal(text []byte) (dict, error) {
 type decoder struct {
 	text     []byte
 	interned []string // what a reference may mean
+	most     int      // how long all of it may be with its references written out
+	room     int      // how much of that is left for them
 }
 
 // errEnd says that something goes on behind the end.
@@ -89,6 +92,9 @@ func (d *decoder) value(depth int) (any, error) {
 		n := binary.LittleEndian.Uint32(b)
 		if int64(n) >= int64(len(d.interned)) {
 			return nil, errors.New("it refers to a text that hasn't come")
+		}
+		if d.room -= len(d.interned[n]); d.room < 0 {
+			return nil, fmt.Errorf("it is longer than max_header, %d bytes, with its references written out", d.most)
 		}
 		return d.interned[n], nil
 	case 'u':

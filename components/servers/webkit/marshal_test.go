@@ -11,14 +11,14 @@ func FuzzUnmarshal(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		d, err := unmarshal([]byte(text))
+		d, err := unmarshal([]byte(text), len(text))
 		if err != nil {
 			if err.Error() == "" || d != nil {
 				t.Fatalf("the error is %q, beside %v", err, d)
 			}
 			return
 		}
-		entries := len(d)
+		entries, length := len(d), 0
 		for _, e := range d {
 			inner, _ := e.value.(dict)
 			entries += len(inner)
@@ -26,10 +26,15 @@ func FuzzUnmarshal(f *testing.F) {
 				if _, deep := e.value.(dict); deep {
 					t.Fatalf("%q is a third dictionary within", e.key)
 				}
-				if value, ok := e.value.(string); ok && !strings.Contains(text, value) {
+				value, ok := e.value.(string)
+				if ok && !strings.Contains(text, value) {
 					t.Fatalf("%q isn't in the text", value)
 				}
+				length += len(e.key) + len(value)
 			}
+		}
+		if length > len(text) {
+			t.Fatalf("there are texts of %d bytes in %d", length, len(text))
 		}
 		if entries*2 > len(text) {
 			t.Fatalf("there are %d entries in %d bytes", entries, len(text))

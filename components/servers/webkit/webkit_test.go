@@ -104,6 +104,7 @@ func TestHeader(t *testing.T) {
 		{"another behind it", good() + "body" + good() + "body", false, "Status: 200 OK\r\n…/a  body"},
 		{"interned", announced("{" + str("format") + "t\x03\x00\x00\x00CGI" + str("x") + "R\x00\x00\x00\x00" + str("environ") + "{t\x0e\x00\x00\x00REQUEST_METHOD" +
 			"t\x03\x00\x00\x00GET" + str("REQUEST_URI") + str("/a") + str("HTTP_X_A") + "R\x02\x00\x00\x0000"), true, "Status: 200 OK\r\n…/a GET "},
+		{"interned, and said again and again", announced("{" + str("environ") + "{t\x64\x00\x00\x00HTTP_" + strings.Repeat("a", 95) + str("") + strings.Repeat("R\x00\x00\x00\x00"+str(""), 15) + "00"), false, wrong("it is longer than max_header, 1024 bytes, with its references written out")},
 		{"unicode, None and numbers", announced("{u\x06\x00\x00\x00formatNu\x04\x00\x00\x00timeg12345678" + str("a") + "I12345678" + str("b") + "f\x031.0" + str("environ") + "{" +
 			str("REQUEST_METHOD") + str("GET") + str("REQUEST_URI") + str("/a") + str("HTTP_X_A") + "u\x02\x00\x00\x00é" + str("HTTP_HOST") + "N00"), true, "Status: 200 OK\r\n…/a é "},
 		{"status", announced("{" + str("format") + str("STATUS") + "0"), false, wrong(`format is "STATUS"; it must be "CGI"`)},
