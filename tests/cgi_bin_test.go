@@ -97,6 +97,7 @@ func askCGIBin(t *testing.T, address string) {
 		{asked{method: "POST", target: "/say.cgi/p?a=b", body: "body", header: []string{"X-A", "1", "Authorization", "Basic YTpi"}}, []string{
 			"200\n", "REQUEST_METHOD=POST\n", "PATH_INFO=/p\n", "QUERY_STRING=a=b\n", "CONTENT_LENGTH=4\n", "HTTP_X_A=1\n", "HTTP_AUTHORIZATION=Basic YTpi\n", "SERVER_PROTOCOL=HTTP/1.1\nbody",
 		}},
+		{asked{method: "GET", target: "/environment.cgi/a"}, []string{"200\n", "SCRIPT_NAME=/cgi-bin/cgi-bin.yaml/environment.cgi\n", "PATH_INFO=/a\n"}},
 		{asked{method: "POST", target: "/say.cgi?up", body: string(large)}, []string{"200\n", " 5242880\n"}},
 		{asked{method: "GET", target: "/say.cgi?who"}, []string{"200\n", "127.0.0.1 \n"}},
 		{asked{method: "GET", target: "/say.cgi?cookies"}, []string{"Set-Cookie: a=1; Path=/, b=2; Path=/\n"}},

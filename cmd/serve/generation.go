@@ -169,6 +169,9 @@ func newGeneration(g Generation, number uint64) *generation {
 func (g *generation) enter(w http.ResponseWriter, r *http.Request, by *server) *flight {
 	f := &flight{Context: r.Context(), w: w, server: by, began: time.Since(g.epoch), method: r.Method, host: r.Host, path: r.URL.Path}
 	f.room.SetGeneration(g.number)
+	if by != nil && by.Address == Stdio { // no other server has taken something off the path
+		f.room.Mount(r)
+	}
 	if !g.add(f) {
 		return nil
 	}

@@ -182,8 +182,15 @@ type record struct {
 }
 
 func (rec *record) fill(b *Base) {
+	mounted := rec.values
 	rec.open, rec.place = true, &rec.own
+	if mounted == nil {
+		rec.values = append(rec.array[:0], b.rec.values...)
+		return
+	}
+	prefix := mounted[Prefix.index] // of Room.Mount
 	rec.values = append(rec.array[:0], b.rec.values...)
+	rec.set(Prefix.index, prefix)
 }
 
 // inherit takes over from the record of the stack around what b doesn't say itself.

@@ -211,3 +211,24 @@ func BenchmarkGet(b *testing.B) {
 		textKey.Get(r)
 	}
 }
+
+// TestMount proves that what a server has taken off the path is the prefix of the stack, and of one that is mounted in it.
+func TestMount(t *testing.T) {
+	var base Base
+	textKey.Preset(&base, "preset")
+	for _, prefix := range []string{"", "/cgi-bin/site.cgi"} {
+		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+		if prefix != "" {
+			r = Below(r, prefix)
+		}
+		ctx := &roomy{Context: r.Context()}
+		ctx.room.Mount(r)
+		r = base.Open(r.WithContext(ctx))
+		if got := Prefix.Get(r); got != prefix || textKey.Get(r) != "preset" {
+			t.Errorf("the prefix is %q, want %q; another key has %q", got, prefix, textKey.Get(r))
+		}
+		if got := Prefix.Get(new(Base).Open(r)); got != prefix {
+			t.Errorf("within, the prefix is %q, want %q", got, prefix)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package environ
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+)
 
 // RequestID is what a middleware calls the request, so that what it left in different
 // logs can be put together. It is safe to be written to a log or a header as it is.
@@ -15,11 +18,27 @@ var TraceID = NewInherited[string]("trace id")
 var User = NewInherited[string]("user")
 
 // Prefix is what was taken off the front of the URL's path, since the stack is mounted below it: /blog, or
-// /shop/blog for one within another. It is empty for a stack that isn't mounted, or at the root.
+// /shop/blog for one within another. It is empty for a stack that isn't mounted, or at the root. A server may have
+// taken something off, too; see [Below].
 //
 // Whoever writes a URL of this site for a browser puts it before a path that begins with a slash. It
 // has no slash at its end, and no character that a URL would escape.
 var Prefix = NewInherited[string]("prefix")
+
+// Below returns a copy of r for a server that has taken prefix off its path, as one does whose stack has a place of its own in
+// another web server's site. It must be such as a [Prefix] is, which it becomes.
+func Below(r *http.Request, prefix string) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), belowKey{}, prefix))
+}
+
+type belowKey struct{}
+
+// Mount takes over what [Below] has said of r. Call it before the request is handed on.
+func (room *Room) Mount(r *http.Request) {
+	if prefix, ok := r.Context().Value(belowKey{}).(string); ok {
+		room.rec.set(Prefix.index, prefix)
+	}
+}
 
 // A Fact is the [Name] of what a middleware makes known of a request in the request itself, and not by a key: for
 // the traits of those that make it known and of those that rely on it.

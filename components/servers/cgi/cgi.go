@@ -17,7 +17,9 @@
 // # What the stack sees
 //
 // The path is the part of the URL behind the program's own (PATH_INFO), and "/" without one: the stack is a site of
-// its own below the program. The visitor's address is REMOTE_ADDR, and the request came over TLS when HTTPS is on. A body
+// its own below the program, as one that is mounted below a prefix: redirects, the session's cookie and whatever else makes URLs put
+// the program's own path before theirs. That is so where the visitor's URL has it, and not where the web server has made the path
+// of another. The visitor's address is REMOTE_ADDR, and the request came over TLS when HTTPS is on. A body
 // has as many bytes as CONTENT_LENGTH says.
 //
 // Words that a web server adds to the command line, as Apache does for a query without "=" in it, are ignored.
@@ -44,11 +46,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
 	"github.com/stackd/stackd/registry/gateway"
 )
 
@@ -128,7 +132,9 @@ func (s *server) converse(ctx context.Context, c *gateway.Conn, h http.Handler) 
 		}
 		return nil
 	}
-	mount(r, vars)
+	if prefix := mount(r, vars); prefix != "" {
+		r = environ.Below(r, prefix)
+	}
 	if err := s.single.Answer(c, bufio.NewReader(c), r, h); err != nil {
 		return fmt.Errorf("the answer broke off: %w", err)
 	}
@@ -150,8 +156,9 @@ func variables(environ []string) []gateway.Variable {
 	return vars
 }
 
-// mount takes the program's own path off the URL. What is left is as the visitor wrote it, where that shows.
-func mount(r *http.Request, vars []gateway.Variable) {
+// mount takes the program's own path off the URL, and returns it if the visitor's URL has it. What is left is as the visitor wrote
+// it, where that shows.
+func mount(r *http.Request, vars []gateway.Variable) (prefix string) {
 	var own, below string
 	for _, v := range vars {
 		switch v.Name {
@@ -165,10 +172,16 @@ func mount(r *http.Request, vars []gateway.Variable) {
 	if !strings.HasPrefix(below, "/") {
 		rest.Path = "/" + below
 	}
-	if written, ok := strings.CutPrefix(r.URL.EscapedPath(), (&url.URL{Path: own}).EscapedPath()); ok {
-		if path, err := url.PathUnescape(written); err == nil && path == rest.Path {
+	escaped := (&url.URL{Path: own}).EscapedPath()
+	if written, ok := strings.CutPrefix(r.URL.EscapedPath(), escaped); ok {
+		visitors, err := url.PathUnescape(written)
+		if err == nil && visitors == rest.Path {
 			rest.RawPath = written
+		}
+		if err == nil && visitors == below && escaped == own && path.Clean("/"+own) == own && own != "/" {
+			prefix = own
 		}
 	}
 	r.URL = rest
+	return prefix
 }

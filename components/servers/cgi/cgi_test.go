@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stackd/stackd/components/servers/cgi"
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
 	"github.com/stackd/stackd/registry/failure"
 	"github.com/stackd/stackd/registry/registrytest"
 )
@@ -97,6 +99,25 @@ func run(t *testing.T, h http.HandlerFunc, input string, environ ...string) (str
 	return p.output.String(), err
 }
 
+// prefixIn is the prefix of a stack whose request has that room.
+func prefixIn(room *environ.Room) string {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	return environ.Prefix.Get(new(environ.Base).Open(r.WithContext(roomContext{r.Context(), room})))
+}
+
+// roomContext is the context of a request that has a room, as the program's are.
+type roomContext struct {
+	context.Context
+	room *environ.Room
+}
+
+func (c roomContext) Value(key any) any {
+	if v := c.room.Value(key); v != nil {
+		return v
+	}
+	return c.Context.Value(key)
+}
+
 // answer answers with what it was asked.
 func answer(w http.ResponseWriter, r *http.Request) {
 	w.Header()["Content-Type"] = nil
@@ -106,7 +127,12 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, err.Error()) // the test looks at it
 		return
 	}
+	var room environ.Room
+	room.Mount(r)
 	_, _ = fmt.Fprintf(w, "%s %q %s %s %q", r.Method, r.URL.Path, r.URL.RequestURI(), r.RequestURI, body) // as above
+	if prefix := prefixIn(&room); prefix != "" {
+		_, _ = fmt.Fprintf(w, " below %s", prefix) // as above
+	}
 }
 
 func TestRequests(t *testing.T) {
@@ -118,10 +144,13 @@ func TestRequests(t *testing.T) {
 		{
 			"in a cgi-bin", "body more",
 			[]string{"REQUEST_METHOD=POST", "REQUEST_URI=/cgi-bin/site.cgi/a%20b/%63?d=%20", "SCRIPT_NAME=/cgi-bin/site.cgi", "PATH_INFO=/a b/c", "QUERY_STRING=d=%20", "CONTENT_LENGTH=4", "PATH=/bin"},
-			`POST "/a b/c" /a%20b/%63?d=%20 /cgi-bin/site.cgi/a%20b/%63?d=%20 "body"`,
+			`POST "/a b/c" /a%20b/%63?d=%20 /cgi-bin/site.cgi/a%20b/%63?d=%20 "body" below /cgi-bin/site.cgi`,
 		},
 		{"rewritten to", "", []string{"REQUEST_METHOD=GET", "REQUEST_URI=/a%2Cb", "SCRIPT_NAME=/cgi-bin/site.cgi", "PATH_INFO=/a,b"}, `GET "/a,b" /a,b /a%2Cb ""`},
-		{"the program itself", "", []string{"REQUEST_METHOD=GET", "REQUEST_URI=/cgi-bin/site.cgi?", "SCRIPT_NAME=/cgi-bin/site.cgi"}, `GET "/" /? /cgi-bin/site.cgi? ""`},
+		{"the program itself", "", []string{"REQUEST_METHOD=GET", "REQUEST_URI=/cgi-bin/site.cgi?", "SCRIPT_NAME=/cgi-bin/site.cgi"}, `GET "/" /? /cgi-bin/site.cgi? "" below /cgi-bin/site.cgi`},
+		{"a name that a URL escapes", "", []string{"REQUEST_METHOD=GET", "REQUEST_URI=/a%20site/b", "SCRIPT_NAME=/a site", "PATH_INFO=/b"}, `GET "/b" /b /a%20site/b ""`},
+		{"two slashes, which would begin a host", "", []string{"REQUEST_METHOD=GET", "REQUEST_URI=//evil.example/b", "SCRIPT_NAME=//evil.example", "PATH_INFO=/b"}, `GET "/b" /b //evil.example/b ""`},
+		{"at the root", "", []string{"REQUEST_METHOD=GET", "REQUEST_URI=/b", "SCRIPT_NAME=/", "PATH_INFO=/b"}, `GET "/b" /b /b ""`},
 		{"least", "", []string{"REQUEST_METHOD=GET"}, `GET "/" / / ""`},
 		{"no length", "body", []string{"REQUEST_METHOD=POST", "PATH_INFO=/a"}, `POST "/a" /a /a ""`},
 		{"too short", "bod", []string{"REQUEST_METHOD=POST", "CONTENT_LENGTH=4"}, "the body ends 1 bytes before its CONTENT_LENGTH: unexpected EOF"},
