@@ -43,16 +43,17 @@ func upgrade(h http.Header) string {
 	return h.Get("Upgrade")
 }
 
-// add adds to a header those fields of an answer that are handed on.
+// add adds to a header those fields of an answer that are handed on: one that is there already is replaced, except where
+// both can stand.
 func add(to, from http.Header) {
 	hop := named(from)
 	for name, values := range from {
 		switch {
 		case perHop(name) || slices.Contains(hop, name):
-		case to[name] == nil:
-			to[name] = values
-		default:
+		case name == "Set-Cookie" || name == "Vary":
 			to[name] = append(slices.Clip(to[name]), values...)
+		default:
+			to[name] = values
 		}
 	}
 }

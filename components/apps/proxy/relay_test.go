@@ -219,3 +219,25 @@ func TestUpgrade(t *testing.T) {
 		answer{resp.StatusCode, resp.Header, string(text)}.want(t, 502, `the protocol "other"`)
 	})
 }
+
+// TestOuterFields proves that what middleware has set before the upstream answers stands beside the answer's fields, or is
+// replaced where there can be only one: two Access-Control-Allow-Origin, say, are none for a browser.
+func TestOuterFields(t *testing.T) {
+	upstream := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		for name, value := range map[string]string{"Access-Control-Allow-Origin": "*", "Set-Cookie": "up=1", "Vary": "Accept"} {
+			w.Header().Set(name, value)
+		}
+	})
+	w := httptest.NewRecorder()
+	for name, value := range map[string]string{"Access-Control-Allow-Origin": "https://a.example", "Set-Cookie": "outer=1", "Vary": "Origin", "X-Outer": "1"} {
+		w.Header().Set(name, value)
+	}
+	catcher{open(t, to(upstream))}.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
+	for name, want := range map[string][]string{
+		"Access-Control-Allow-Origin": {"*"}, "Set-Cookie": {"outer=1", "up=1"}, "Vary": {"Origin", "Accept"}, "X-Outer": {"1"},
+	} {
+		if diff := cmp.Diff(want, w.Header()[name]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}

@@ -15,7 +15,8 @@ import (
 // breaks off or both have ended, the request's context ends, or the instance retires.
 func (p *proxy) tunnel(w http.ResponseWriter, x *exchange) error {
 	defer x.finish(false)
-	if got := upgrade(x.answer.Header); !strings.EqualFold(got, x.upgrade) {
+	got := upgrade(x.answer.Header)
+	if !strings.EqualFold(got, x.upgrade) {
 		return fmt.Errorf("upstream %s: it switches to the protocol %q; it was asked for %q", x.name, got, x.upgrade)
 	}
 	conn, rw, err := http.NewResponseController(w).Hijack()
@@ -30,9 +31,9 @@ func (p *proxy) tunnel(w http.ResponseWriter, x *exchange) error {
 	_ = x.SetDeadline(time.Time{}) // fails for a closed connection, as what follows will
 
 	h := w.Header()
-	for name, values := range x.answer.Header {
-		h[name] = append(h[name], values...)
-	}
+	add(h, x.answer.Header)
+	h.Set("Connection", "Upgrade")
+	h.Set("Upgrade", got)
 	x.answer.Header, x.answer.Body = h, nil // what Write writes is the header
 	if errors.Join(x.answer.Write(rw), rw.Flush()) != nil {
 		return nil // nobody is left to tell
