@@ -116,6 +116,13 @@ func (q *question) appendHead(b []byte, u *upstream) ([]byte, error) {
 
 // passes reports whether a field of the client's header is handed on as it is.
 func (q *question) passes(name string) bool {
+	if strings.Contains(name, "_") {
+		// Many upstreams take it for a hyphen, and this field for the other one.
+		other := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+		if q.Header[other] != nil || !q.passes(other) {
+			return false
+		}
+	}
 	switch name {
 	case "Host", "Content-Length": // written by appendHead
 		return false

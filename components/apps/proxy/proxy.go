@@ -39,6 +39,9 @@
 // in X-Real-IP is dropped, unless trust lists the address that the request comes from: then what it says stays, and
 // its address is added to X-Forwarded-For.
 //
+// Many upstreams take an underscore in a field's name for a hyphen. So a field that has one is dropped where the field with
+// the hyphen is there, or would be dropped.
+//
 // In a stack that is mounted below a prefix the upstream is asked for the path without it, and told the prefix in
 // X-Forwarded-Prefix: behind what a trusted client says there that it has taken off itself.
 //

@@ -37,8 +37,14 @@ func TestHandedOn(t *testing.T) {
 		w.Header().Add("Set-Cookie", "b=2")
 		w.Header().Set("Keep-Alive", "timeout=5")
 		w.WriteHeader(http.StatusTeapot)
-		fmt.Fprintf(w, "%s %s host=%s len=%d te=%q agent=%q conn=%q secret=%q body=%s",
-			r.Method, r.RequestURI, r.Host, r.ContentLength, r.TransferEncoding, r.Header["User-Agent"], r.Header["Connection"], r.Header["X-Secret"], body)
+		underscore := []string{}
+		for name := range r.Header {
+			if strings.Contains(name, "_") {
+				underscore = append(underscore, name)
+			}
+		}
+		fmt.Fprintf(w, "%s %s host=%s len=%d te=%q agent=%q conn=%q secret=%q underscore=%q body=%s",
+			r.Method, r.RequestURI, r.Host, r.ContentLength, r.TransferEncoding, r.Header["User-Agent"], r.Header["Connection"], r.Header["X-Secret"], underscore, body)
 	}
 	upstream := serve(t, echo)
 	host := strings.TrimPrefix(upstream, "http://")
@@ -60,6 +66,8 @@ func TestHandedOn(t *testing.T) {
 		{name: "the client's agent", header: []string{"User-Agent", "me/1"}, path: "/", want: `agent=["me/1"]`},
 		{name: "no agent", header: []string{"User-Agent", ""}, path: "/", want: `agent=[]`},
 		{name: "fields of the connection", header: []string{"Connection", "X-Secret", "X-Secret", "1"}, path: "/", want: `conn=[] secret=[]`},
+		{name: "another field with an underscore", header: []string{"X_Other", "1"}, path: "/", want: `underscore=["X_other"]`},
+		{name: "underscores that would pass for hyphens", header: []string{"X_Secret", "1", "X-Secret", "2", "X_Forwarded-For", "1.2.3.4", "X_Real_IP", "1.2.3.4", "Transfer_Encoding", "chunked"}, path: "/", want: `secret=["2"] underscore=[]`},
 		{name: "what the server answers by itself", method: "POST", header: []string{"Expect", "100-continue"}, body: "x", path: "/", want: `body=x`},
 	}
 	for _, tt := range tests {
