@@ -32,8 +32,8 @@ func (p *proxy) ask(q *question) (*exchange, error) {
 			u.succeeded()
 			return x, nil
 		}
-		if ctx.Err() != nil || q.body != nil && q.body.failed() != nil {
-			return nil, err
+		if ctx.Err() != nil || q.body != nil && q.body.failed() != nil || errors.Is(err, errUnsendable) {
+			return nil, err // for which the upstream isn't to blame
 		}
 		u.failed(err)
 		failures = append(failures, fmt.Errorf("upstream %s: %w", u.name, err))
@@ -250,7 +250,7 @@ func (x *exchange) receive() error {
 			return failure.WithStatus(fmt.Errorf("the answer's header isn't complete within %v: %w", x.cfg.HeaderTimeout, err), http.StatusGatewayTimeout)
 		case err != nil:
 			return failure.WithStatus(fmt.Errorf("its answer can't be understood: %w", err), http.StatusBadGateway)
-		case resp.StatusCode == http.StatusSwitchingProtocols && x.upgrade == "":
+		case resp.StatusCode == http.StatusSwitchingProtocols && len(x.upgrades) == 0:
 			return failure.WithStatus(errors.New("it switches protocols, and nobody asked it to"), http.StatusBadGateway)
 		case resp.StatusCode < 100 || resp.StatusCode > 999:
 			return failure.WithStatus(fmt.Errorf("its status is %d", resp.StatusCode), http.StatusBadGateway)

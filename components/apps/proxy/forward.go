@@ -40,12 +40,12 @@ func (p *proxy) buffer() *[bufferSize]byte {
 // question is a client's request as the upstreams are asked it.
 type question struct {
 	*http.Request
-	w       http.ResponseWriter // the client's, for the 1xx responses; nil when nobody wants them
-	body    *upload             // nil when there is none
-	trusted bool                // what the client says about others is handed on
-	upgrade string              // the protocol that the client wants to switch to
-	hop     []string            // fields that are for the client's connection only, beside those that always are
-	about   []byte              // the fields about the client
+	w        http.ResponseWriter // the client's, for the 1xx responses; nil when nobody wants them
+	body     *upload             // nil when there is none
+	trusted  bool                // what the client says about others is handed on
+	upgrades []string            // the protocols that the client wants to switch to
+	hop      []string            // fields that are for the client's connection only, beside those that always are
+	about    []byte              // the fields about the client
 }
 
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -53,7 +53,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "405 method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	q := &question{Request: r, w: w, upgrade: upgrade(r.Header), hop: named(r.Header)}
+	q := &question{Request: r, w: w, upgrades: upgrades(r.Header), hop: named(r.Header)}
 	p.describe(q)
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
 		q.body = &upload{body: r.Body, writing: make(chan struct{})}

@@ -35,12 +35,25 @@ func named(h http.Header) []string {
 	return names
 }
 
-// upgrade returns the protocol that the header's sender wants to switch to, or "".
-func upgrade(h http.Header) string {
+// upgrades returns the protocols that the header's sender wants to switch to (RFC 9110, 7.8).
+func upgrades(h http.Header) []string {
 	if h["Upgrade"] == nil || !httpguts.HeaderValuesContainsToken(h["Connection"], "Upgrade") {
-		return ""
+		return nil
 	}
-	return h.Get("Upgrade")
+	var protocols []string
+	for protocol := range strings.SplitSeq(strings.Join(h["Upgrade"], ","), ",") {
+		protocol = textproto.TrimString(protocol)
+		name, version, versioned := strings.Cut(protocol, "/")
+		if !httpguts.ValidHeaderFieldName(name) || versioned && !httpguts.ValidHeaderFieldName(version) { // both are tokens, too
+			continue
+		}
+		switch strings.ToLower(name) {
+		case "h2c", "http", "tls": // its requests would get past the stack
+		default:
+			protocols = append(protocols, protocol)
+		}
+	}
+	return protocols
 }
 
 // add adds to a header those fields of an answer that are handed on: one that is there already is replaced, except where
@@ -76,7 +89,7 @@ func (q *question) appendHead(b []byte, u *upstream) ([]byte, error) {
 		host = u.host
 	}
 	unprintable := func(c rune) bool { return c <= ' ' || c == 0x7f }
-	if strings.ContainsFunc(path, unprintable) || !httpguts.ValidHostHeader(host) || !httpguts.ValidHeaderFieldName(r.Method) || strings.ContainsFunc(q.upgrade, unprintable) {
+	if strings.ContainsFunc(path, unprintable) || !httpguts.ValidHostHeader(host) || !httpguts.ValidHeaderFieldName(r.Method) {
 		return b, errUnsendable
 	}
 	b = append(append(b, r.Method...), ' ')
@@ -90,9 +103,9 @@ func (q *question) appendHead(b []byte, u *upstream) ([]byte, error) {
 		}
 	}
 	b = append(b, q.about...)
-	if q.upgrade != "" {
+	if len(q.upgrades) > 0 {
 		b = append(b, "Connection: Upgrade\r\n"...)
-		b = appendField(b, "Upgrade", q.upgrade)
+		b = appendField(b, "Upgrade", strings.Join(q.upgrades, ", "))
 	}
 	// An upstream may send trailers only to who says that it takes them.
 	if te := r.Header["Te"]; te != nil && httpguts.HeaderValuesContainsToken(te, "trailers") {

@@ -45,7 +45,8 @@
 // In a stack that is mounted below a prefix the upstream is asked for the path without it, and told the prefix in
 // X-Forwarded-Prefix: behind what a trusted client says there that it has taken off itself.
 //
-// Fields that are for one connection only (RFC 9110, 7.6.1) aren't handed on.
+// Fields that are for one connection only (RFC 9110, 7.6.1) aren't handed on. Nor is the wish to switch to another version
+// of HTTP or to TLS, as what is asked after that would get past the stack.
 package proxy
 
 import (

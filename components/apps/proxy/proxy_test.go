@@ -43,8 +43,8 @@ func TestHandedOn(t *testing.T) {
 				underscore = append(underscore, name)
 			}
 		}
-		fmt.Fprintf(w, "%s %s host=%s len=%d te=%q agent=%q conn=%q secret=%q underscore=%q body=%s",
-			r.Method, r.RequestURI, r.Host, r.ContentLength, r.TransferEncoding, r.Header["User-Agent"], r.Header["Connection"], r.Header["X-Secret"], underscore, body)
+		fmt.Fprintf(w, "%s %s host=%s len=%d te=%q agent=%q conn=%q secret=%q upgrade=%q underscore=%q body=%s",
+			r.Method, r.RequestURI, r.Host, r.ContentLength, r.TransferEncoding, r.Header["User-Agent"], r.Header["Connection"], r.Header["X-Secret"], r.Header["Upgrade"], underscore, body)
 	}
 	upstream := serve(t, echo)
 	host := strings.TrimPrefix(upstream, "http://")
@@ -67,7 +67,10 @@ func TestHandedOn(t *testing.T) {
 		{name: "no agent", header: []string{"User-Agent", ""}, path: "/", want: `agent=[]`},
 		{name: "fields of the connection", header: []string{"Connection", "X-Secret", "X-Secret", "1"}, path: "/", want: `conn=[] secret=[]`},
 		{name: "another field with an underscore", header: []string{"X_Other", "1"}, path: "/", want: `underscore=["X_other"]`},
-		{name: "underscores that would pass for hyphens", header: []string{"X_Secret", "1", "X-Secret", "2", "X_Forwarded-For", "1.2.3.4", "X_Real_IP", "1.2.3.4", "Transfer_Encoding", "chunked"}, path: "/", want: `secret=["2"] underscore=[]`},
+		{name: "underscores that would pass for hyphens", header: []string{"X_Secret", "1", "X-Secret", "2", "X_Forwarded-For", "1.2.3.4", "X_Real_IP", "1.2.3.4", "Transfer_Encoding", "chunked"}, path: "/", want: `secret=["2"] upgrade=[] underscore=[]`},
+		{name: "protocols to switch to", header: []string{"Connection", "Upgrade", "Upgrade", "a, b/1"}, path: "/", want: `conn=["Upgrade"] secret=[] upgrade=["a, b/1"]`},
+		{name: "HTTP to switch to", header: []string{"Connection", "Upgrade", "Upgrade", "h2c", "Upgrade", "TLS/1.0,HTTP/2.0"}, path: "/", want: `conn=[] secret=[] upgrade=[]`},
+		{name: "no protocol to switch to", header: []string{"Connection", "Upgrade", "Upgrade", "a b, c"}, path: "/", want: `conn=["Upgrade"] secret=[] upgrade=["c"]`},
 		{name: "what the server answers by itself", method: "POST", header: []string{"Expect", "100-continue"}, body: "x", path: "/", want: `body=x`},
 	}
 	for _, tt := range tests {
@@ -393,6 +396,25 @@ func TestPassive(t *testing.T) {
 		u.downTo.Store(time.Now().Add(time.Hour).UnixNano())
 	}
 	ask(t, s, "GET", "/", nil).want(t, 200, "good")
+}
+
+// TestUnsendable proves that upstreams aren't left out for requests that can't be sent.
+func TestUnsendable(t *testing.T) {
+	cfg := to(serve(t, name("a")), serve(t, name("b")))
+	cfg.MaxFails = 1
+	h := open(t, cfg)
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+	r.Host = "a b"
+	for range 4 {
+		w := httptest.NewRecorder()
+		catcher{h}.ServeHTTP(w, r)
+		answer{w.Code, w.Header(), w.Body.String()}.want(t, 400, "can't be sent over HTTP/1.1")
+	}
+	for _, u := range h.(*proxy).upstreams {
+		if u.fails.Load() != 0 || u.downTo.Load() != 0 {
+			t.Errorf("%s is left out after %d failures", u.name, u.fails.Load())
+		}
+	}
 }
 
 // TestCheck proves that an upstream is left out while it isn't well.

@@ -187,7 +187,7 @@ func TestUpgrade(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
-		say(c, "GET %s HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: Echo\r\n\r\nearly, ", path)
+		say(c, "GET %s HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: nothing, Echo\r\n\r\nearly, ", path)
 		return c.(*net.TCPConn), bufio.NewReader(c)
 	}
 	t.Run("through", func(t *testing.T) {

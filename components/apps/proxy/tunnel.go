@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,13 +16,13 @@ import (
 // breaks off or both have ended, the request's context ends, or the instance retires.
 func (p *proxy) tunnel(w http.ResponseWriter, x *exchange) error {
 	defer x.finish(false)
-	got := upgrade(x.answer.Header)
-	if !strings.EqualFold(got, x.upgrade) {
-		return fmt.Errorf("upstream %s: it switches to the protocol %q; it was asked for %q", x.name, got, x.upgrade)
+	got := x.answer.Header.Get("Upgrade")
+	if !slices.ContainsFunc(x.upgrades, func(protocol string) bool { return strings.EqualFold(protocol, got) }) {
+		return fmt.Errorf("upstream %s: it switches to the protocol %q; it was asked for %q", x.name, got, x.upgrades)
 	}
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return fmt.Errorf("the client's connection can't switch to the protocol %q: %w", x.upgrade, err)
+		return fmt.Errorf("the client's connection can't switch to the protocol %q: %w", got, err)
 	}
 	defer conn.Close() // nobody needs it any more
 	x.observe()
