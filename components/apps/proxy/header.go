@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/textproto"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,13 +79,13 @@ var errUnsendable = failure.WithStatus(errors.New("the request can't be sent ove
 // appendHead appends the request line and the header (RFC 9112, 3).
 func (q *question) appendHead(b []byte, u *upstream) ([]byte, error) {
 	r := q.Request
-	url := r.URL
+	path := cmp.Or(escaped(r.URL), "/")
 	if u.prefix != nil {
-		url = u.prefix.JoinPath() // a copy
-		url.Path, url.RawPath = strings.TrimSuffix(u.prefix.Path, "/")+r.URL.Path, strings.TrimSuffix(u.prefix.EscapedPath(), "/")+r.URL.EscapedPath()
-		url.RawQuery, url.ForceQuery = r.URL.RawQuery, r.URL.ForceQuery
+		path = strings.TrimSuffix(u.prefix.EscapedPath(), "/") + path
 	}
-	path := url.RequestURI()
+	if r.URL.ForceQuery || r.URL.RawQuery != "" {
+		path += "?" + r.URL.RawQuery
+	}
 	host := r.Host
 	if host == "" || !u.cfg.KeepHost {
 		host = u.host
@@ -125,6 +127,24 @@ func (q *question) appendHead(b []byte, u *upstream) ([]byte, error) {
 		}
 	}
 	return append(b, "\r\n"...), nil
+}
+
+// escaped returns the path of a URL as it came, but for characters that no URL may have. Where there is one,
+// [url.URL.EscapedPath] makes a slash of %2F, too.
+func escaped(u *url.URL) string {
+	path := u.EscapedPath()
+	if came, err := url.PathUnescape(u.RawPath); err != nil || u.RawPath == path || came != u.Path {
+		return path
+	}
+	var b strings.Builder
+	for i, c := range []byte(u.RawPath) {
+		if c == '%' {
+			b.WriteByte(c)
+		} else {
+			b.WriteString((&url.URL{Path: u.RawPath[i : i+1]}).EscapedPath())
+		}
+	}
+	return b.String()
 }
 
 // passes reports whether a field of the client's header is handed on as it is.

@@ -241,3 +241,36 @@ func TestOuterFields(t *testing.T) {
 		}
 	}
 }
+
+// TestPath proves that the upstream is asked for the path that was asked for.
+func TestPath(t *testing.T) {
+	h := open(t, to(serve(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RequestURI) })))
+	below := open(t, to(serve(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, strings.TrimPrefix(r.RequestURI, "/%2Fa"))
+	})+"/%2Fa/"))
+	for path, want := range map[string]string{
+		"/":               "/",
+		"/?":              "/?",
+		"/a%2fb?%2f":      "/a%2fb?%2f",
+		"/a[b]'%27":       "/a[b]'%27",
+		"/Z\xc3\xbcrich":  "/Z%C3%BCrich",
+		"/Z\xc3\xbc/%2Fa": "/Z%C3%BC/%2Fa",
+		`/"%2F%22{%7d?{`:  `/%22%2F%22%7B%7d?{`,
+	} {
+		for _, h := range []http.Handler{h, below} {
+			w := httptest.NewRecorder()
+			catcher{h}.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
+			if got := w.Body.String(); got != want {
+				t.Errorf("for %q the upstream is asked for %q; want %q", path, got, want)
+			}
+		}
+	}
+	// As rewrite does it.
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "/\xc3%2F", nil)
+	r.URL.Path = "/new"
+	w := httptest.NewRecorder()
+	catcher{h}.ServeHTTP(w, r)
+	if got := w.Body.String(); got != "/new" {
+		t.Errorf("for a path that was changed to /new the upstream is asked for %q", got)
+	}
+}
