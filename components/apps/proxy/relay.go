@@ -14,6 +14,9 @@ import (
 func (p *proxy) relay(w http.ResponseWriter, x *exchange) {
 	resp, h := x.answer, w.Header()
 	add(h, resp.Header)
+	if h["Content-Type"] == nil {
+		h["Content-Type"] = nil // it isn't guessed
+	}
 	var announced []string
 	if len(resp.Trailer) > 0 {
 		announced = slices.Sorted(maps.Keys(resp.Trailer))

@@ -274,3 +274,15 @@ func TestPath(t *testing.T) {
 		t.Errorf("for a path that was changed to /new the upstream is asked for %q", got)
 	}
 }
+
+// TestUntyped proves that an answer without a type isn't given one.
+func TestUntyped(t *testing.T) {
+	s := front(t, to(serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Type"] = nil
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		io.WriteString(w, "<script>")
+	})))
+	if got := ask(t, s, "GET", "/", nil).header["Content-Type"]; got != nil {
+		t.Errorf("its type is %q; it must have none", got)
+	}
+}
