@@ -186,7 +186,7 @@ func (c cookie) Validate() error {
 func (c cookie) issue(r *http.Request, id string, expiry time.Time) *http.Cookie {
 	path := environ.Prefix.Get(r) + c.Path
 	switch {
-	case strings.HasPrefix(c.Name, "__Host-"):
+	case strings.HasPrefix(strings.ToLower(c.Name), "__host-"):
 		path = "/" // which the name demands
 	case c.Path == "/" && path != "/":
 		path = strings.TrimSuffix(path, "/") // so that the prefix without a slash has it, too

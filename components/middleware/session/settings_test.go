@@ -98,6 +98,7 @@ func TestCookieOfAMountedStack(t *testing.T) {
 		{"session", "/", "/blog"},
 		{"session", "/app/", "/blog/app/"},
 		{"__Host-session", "/", "/"},
+		{"__host-session", "/", "/"},
 	} {
 		t.Run(tt.name+" at "+tt.path, func(t *testing.T) {
 			r := new(environ.Base).Open(httptest.NewRequest(http.MethodGet, "/", nil))
