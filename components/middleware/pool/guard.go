@@ -23,6 +23,7 @@ type guard struct {
 	header http.Header
 	before http.Header // what the inner header got of it last
 	sent   bool        // the header is out
+	bare   bool        // it has no body after it
 	bytes  int64
 
 	mu       sync.Mutex
@@ -129,7 +130,7 @@ func (g *guard) unfinished() bool {
 		return false
 	}
 	announced, err := strconv.ParseInt(g.header.Get("Content-Length"), 10, 64)
-	return !g.hijacked && (err != nil || announced > g.bytes)
+	return !g.hijacked && !g.bare && (err != nil || announced > g.bytes)
 }
 
 func (g *guard) Header() http.Header { return g.header }
@@ -144,6 +145,7 @@ func (g *guard) WriteHeader(status int) {
 			g.sync()
 		}
 	} else {
+		g.bare = g.bare || !g.sent && (status == http.StatusNoContent || status == http.StatusNotModified)
 		g.commit()
 	}
 	g.inner.WriteHeader(status)

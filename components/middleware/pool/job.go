@@ -52,6 +52,7 @@ func newJob(p *pool, w http.ResponseWriter, r *http.Request) *job {
 		free: sync.OnceFunc(func() { <-p.workers }),
 	}
 	j.init(w, j.free)
+	j.bare = r.Method == http.MethodHead
 	j.inner, j.join = environ.Fork(r)
 	if j.sink != nil {
 		failure.Key.Set(j.inner, j)

@@ -306,6 +306,10 @@ func TestGivesUp(t *testing.T) {
 			_, _ = io.WriteString(w, "event")
 			<-r.Context().Done()
 		}, 0, "event", nil},
+		{"with no body, and it goes on", func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusNoContent)
+			<-r.Context().Done()
+		}, 0, "", nil},
 		{"with words of its own", func(w http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
 			w.Header().Set("Content-Length", "5")

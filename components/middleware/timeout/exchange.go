@@ -215,7 +215,7 @@ func (x *exchange) end() {
 
 // whole reports whether a response that was sent has no end of its own, or has come to it.
 func (x *exchange) whole() bool {
-	if x.r.Method == http.MethodHead {
+	if status := x.Status(); x.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified {
 		return true
 	}
 	h := x.Header()

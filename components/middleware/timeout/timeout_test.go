@@ -237,6 +237,19 @@ func TestStream(t *testing.T) {
 			})
 		})
 	}
+	t.Run("no body, and the app goes on", func(t *testing.T) {
+		for _, status := range []int{http.StatusNoContent, http.StatusNotModified} {
+			synctest.Test(t, func(t *testing.T) {
+				o := ask(wrap(t, Config{After: 10 * time.Second, Idle: 20 * time.Second}, func(w http.ResponseWriter, r *http.Request) {
+					w.WriteHeader(status)
+					<-r.Context().Done()
+				}), get())
+				if o.took != 20*time.Second || o.panicked != nil || len(o.catcher) > 0 {
+					t.Errorf("%d: after %v panicked with %v, reported %v", status, o.took, o.panicked, o.catcher)
+				}
+			})
+		}
+	})
 	t.Run("rests for ever", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := ask(wrap(t, Config{After: 10 * time.Second}, func(w http.ResponseWriter, r *http.Request) {
