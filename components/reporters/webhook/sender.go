@@ -186,8 +186,11 @@ func (s *sender) try(ctx context.Context, p *post) error {
 		return nil
 	}
 	failed := &answerError{status: resp.StatusCode}
-	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+	after := resp.Header.Get("Retry-After") // RFC 9110, 10.2.3
+	if seconds, err := strconv.Atoi(after); err == nil {
 		failed.retryAfter = time.Duration(min(seconds, int(longestWait/time.Second))) * time.Second
+	} else if date, err := http.ParseTime(after); err == nil {
+		failed.retryAfter = time.Until(date)
 	}
 	return failed
 }

@@ -238,10 +238,14 @@ func TestAttempts(t *testing.T) {
 
 // TestRetryAfter proves that the receiver's own wish counts more than a backoff that would never end.
 func TestRetryAfter(t *testing.T) {
-	url, requests := receiver(t, http.Header{"Retry-After": {"1"}}, http.StatusTooManyRequests, http.StatusOK)
-	cfg := settings(url)
-	cfg.Backoff = time.Minute
-	run(t, cfg, requests, 2)
+	for _, after := range []string{"1", time.Now().Add(2 * time.Second).UTC().Format(http.TimeFormat)} {
+		t.Run(after, func(t *testing.T) {
+			url, requests := receiver(t, http.Header{"Retry-After": {after}}, http.StatusTooManyRequests, http.StatusOK)
+			cfg := settings(url)
+			cfg.Backoff = time.Minute
+			run(t, cfg, requests, 2)
+		})
+	}
 }
 
 // TestEnd proves that what waits is tried once more at the end, and that the end comes.
