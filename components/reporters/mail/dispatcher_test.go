@@ -194,6 +194,7 @@ func TestFingerprint(t *testing.T) {
 		{"equal", with("boom", here), with("boom", here), true},
 		{"another number", with("user 12 at 0xff", here), with("user 9 at 0xc00a", here), true},
 		{"another id", with("no 4bf92f3577b34da6a3ce929d0e0e4736", here), with("no 00f067aa0ba902b7a3ce929d0e0e4736", here), true},
+		{"another number in a long text", with("user 12"+strings.Repeat(" and so on", 100), here), with("user 9"+strings.Repeat(" and so on", 100), here), true},
 		{"another text", with("boom", here), with("bang", here), false},
 		{"another place", with("boom", here), with("boom", there), false},
 		{"the panic's own place", with("boom", failure.Frame{Function: "runtime.gopanic"}, here), with("boom", failure.Frame{Function: "runtime.gopanic"}, there), false},

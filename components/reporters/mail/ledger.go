@@ -135,9 +135,8 @@ var varying = regexp.MustCompile(`0x[0-9a-fA-F]+|\b[0-9a-fA-F-]{16,}\b|\d+`)
 // fingerprint is equal for incidents that have the same cause, as far as one can tell.
 func fingerprint(i *failure.Incident) string {
 	text := fmt.Sprintf("%v", i.Failure.Err)
-	if len(text) > 500 {
-		text = text[:500]
-	}
+	text = varying.ReplaceAllString(text[:min(len(text), 4<<10)], "#")
+	text = text[:min(len(text), 500)]
 	place := ""
 	for _, f := range i.Failure.Stack {
 		// Where a panic begins is the same for all of a sort.
@@ -146,5 +145,5 @@ func fingerprint(i *failure.Incident) string {
 			break
 		}
 	}
-	return fmt.Sprintf("%T\n%s\n%s", i.Failure.Err, place, varying.ReplaceAllString(text, "#"))
+	return fmt.Sprintf("%T\n%s\n%s", i.Failure.Err, place, text)
 }
