@@ -34,7 +34,7 @@ func (d domains) has(origin string) bool {
 }
 
 func (p *policy) allows(origin string) bool {
-	if p.all || p.exact[origin] {
+	if p.exact[origin] {
 		return true
 	}
 	for _, d := range p.domains {
@@ -55,11 +55,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	origin := r.Header["Origin"]
 	asks := r.Method == http.MethodOptions && len(origin) > 0 && len(r.Header["Access-Control-Request-Method"]) > 0
 	header := w.Header()
-	if !h.all {
+	if h.all {
+		h.allow(header, anyOrigin, asks) // whoever asks, since caches keep it for all
+	} else {
 		header.Add("Vary", "Origin")
-	}
-	if len(origin) == 1 && h.allows(origin[0]) {
-		h.allow(header, origin[0], asks)
+		if len(origin) == 1 && h.allows(origin[0]) {
+			h.allow(header, origin[0], asks)
+		}
 	}
 	if asks {
 		w.WriteHeader(http.StatusNoContent)
@@ -69,9 +71,6 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *policy) allow(header http.Header, origin string, asks bool) {
-	if p.all {
-		origin = anyOrigin
-	}
 	header.Set("Access-Control-Allow-Origin", origin)
 	if p.credentials {
 		header.Set("Access-Control-Allow-Credentials", "true")
