@@ -137,6 +137,10 @@ func TestMembers(t *testing.T) {
 			io.WriteString(w, "half")
 			panic(http.ErrAbortHandler)
 		}, with(bare(200, 4), "cut", true)},
+		{"no body for HEAD", true, func(w http.ResponseWriter, r *http.Request) {
+			r.Method = http.MethodHead // as if that was asked
+			http.NotFound(w, r)
+		}, with(bare(404, 0), "method", "HEAD")},
 		{"URL changed further in", true, func(_ http.ResponseWriter, r *http.Request) {
 			r.URL.Path = "/other" // as of a component that breaks the rules
 		}, bare(200, 0)},

@@ -70,6 +70,14 @@ func (e *exchange) status() int {
 	return http.StatusOK // net/http sends it for a handler that writes nothing
 }
 
+// sent is how many bytes of body the client got: none for HEAD, whatever the app wrote.
+func (e *exchange) sent() int64 {
+	if e.r.Method == http.MethodHead {
+		return 0
+	}
+	return e.Bytes()
+}
+
 // target is the URL as it was asked for, whatever was made of it further in.
 func (e *exchange) target() string {
 	target := e.r.RequestURI
@@ -108,7 +116,7 @@ func (e *exchange) attrs() []slog.Attr {
 		slog.String("proto", e.r.Proto),
 		slog.String("remote", e.r.RemoteAddr),
 		slog.Int("status", e.status()),
-		slog.Int64("bytes", e.Bytes()),
+		slog.Int64("bytes", e.sent()),
 		slog.Float64("duration", e.took.Seconds()),
 	)
 	some := func(name, value string) {

@@ -50,7 +50,7 @@ func combinedLine(line []byte, e *exchange) []byte {
 		line = strconv.AppendInt(line, int64(status), 10)
 	}
 	line = append(line, ' ')
-	line = strconv.AppendInt(line, e.Bytes(), 10)
+	line = strconv.AppendInt(line, e.sent(), 10)
 	for _, text := range []string{e.referer(), e.r.UserAgent()} {
 		line = append(line, ' ', '"')
 		if text == "" {
