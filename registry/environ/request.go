@@ -3,6 +3,8 @@ package environ
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 )
 
 // RequestID is what a middleware calls the request, so that what it left in different
@@ -49,6 +51,19 @@ func (f Fact) Name() string { return string(f) }
 
 // Client is that the RemoteAddr and TLS of the request are the visitor's, where a proxy in front has others.
 const Client Fact = "visitor's address and scheme"
+
+// Claim takes the name of a field out of Connection. A middleware calls it for what it sets in a request's header, which is
+// a copy of its own: the field would otherwise be for one connection only (RFC 9110, 7.6.1), so that the client could
+// have it dropped by naming it.
+func Claim(h http.Header, name string) {
+	claimed := func(option string) bool { return strings.EqualFold(strings.Trim(option, " \t"), name) }
+	for i, list := range h["Connection"] {
+		if options := strings.Split(list, ","); slices.ContainsFunc(options, claimed) {
+			h["Connection"] = slices.Clone(h["Connection"])
+			h["Connection"][i] = strings.TrimSpace(strings.Join(slices.DeleteFunc(options, claimed), ","))
+		}
+	}
+}
 
 // Generation returns which built stack answers the request: the number that the program logs when
 // the stack begins to serve, one more with each reload. It is 0 outside of the program. A request that a reload

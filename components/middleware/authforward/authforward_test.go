@@ -174,7 +174,7 @@ func TestPasses(t *testing.T) {
 			http.SetCookie(w, &http.Cookie{Name: "c", Value: "3"})
 		})
 		r := request(t.Context(), http.MethodGet, "/", http.Header{
-			"Remote-User": {"root"}, "Remote_user": {"root"}, "Remote_Groups": {"wheel"}, "Remote-Email": {"root@example.org"}, "X-Kept": {"1"},
+			"Remote-User": {"root"}, "Remote_user": {"root"}, "Remote_Groups": {"wheel"}, "Remote-Email": {"root@example.org"}, "X-Kept": {"1"}, "Connection": {"close, remote-user"},
 		})
 		before := r.Header.Clone()
 		w := httptest.NewRecorder()
@@ -183,7 +183,7 @@ func TestPasses(t *testing.T) {
 		if user != "ada" {
 			t.Errorf("the user is %q", user)
 		}
-		if diff := cmp.Diff(http.Header{"Remote-User": {"ada"}, "Remote-Groups": {"staff", "admin"}, "X-Kept": {"1"}}, inside); diff != "" {
+		if diff := cmp.Diff(http.Header{"Remote-User": {"ada"}, "Remote-Groups": {"staff", "admin"}, "X-Kept": {"1"}, "Connection": {"close"}}, inside); diff != "" {
 			t.Errorf("the app's request (-want +got):\n%s", diff)
 		}
 		if diff := cmp.Diff(http.Header{"Set-Cookie": {"a=1", "b=2", "c=3"}}, w.Header()); diff != "" {

@@ -61,6 +61,7 @@ func (g *gate) informed(r *http.Request, answer http.Header) *http.Request {
 	for _, name := range g.toRequest {
 		if values := answer[name]; len(values) > 0 {
 			made.Header[name] = values
+			environ.Claim(made.Header, name)
 		}
 	}
 	return &made

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/stackd/stackd/registry/environ"
 	"github.com/stackd/stackd/registry/response"
 )
 
@@ -68,6 +69,11 @@ func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(r.Context())
 	r.Header = r.Header.Clone()
 	h.edit.apply(r.Header)
+	for _, fields := range [][]field{h.edit.set, h.edit.add, h.edit.absent} {
+		for _, f := range fields {
+			environ.Claim(r.Header, f.name)
+		}
+	}
 	h.next.ServeHTTP(w, r)
 }
 

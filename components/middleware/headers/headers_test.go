@@ -77,6 +77,19 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// TestClaimed looks whether a client can have a proxy further in drop what is set here.
+func TestClaimed(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header = http.Header{"Connection": {"a, b, c, d"}}
+	settings := Config{Request: changes{Set: map[string]string{"A": "1"}, Add: map[string]string{"B": "1"}, Default: map[string]string{"C": "1"}}}
+	h := wrap(t, settings, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if got := r.Header.Get("Connection"); got != "d" {
+			t.Errorf("for one connection only are %q; want d", got)
+		}
+	}))
+	h.ServeHTTP(httptest.NewRecorder(), r)
+}
+
 func TestResponse(t *testing.T) {
 	for _, test := range edits {
 		for way, write := range map[string]func(w http.ResponseWriter){

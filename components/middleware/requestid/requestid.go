@@ -82,6 +82,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(r.Context())
 		r.Header = r.Header.Clone()
 		r.Header[h.name] = []string{id}
+		environ.Claim(r.Header, h.name)
 	}
 	environ.RequestID.Set(r, id)
 	w.Header()[h.name] = []string{id}

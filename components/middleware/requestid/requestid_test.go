@@ -48,10 +48,14 @@ func TestID(t *testing.T) {
 			if test.brought != nil {
 				r.Header["X-Request-Id"] = test.brought
 			}
+			r.Header["Connection"] = []string{"x-request-id"}
 			var inside []string
 			var key string
 			h := wrap(t, Config{Header: "x-request-id", Trust: test.trust}, func(_ http.ResponseWriter, r *http.Request) {
 				inside, key = r.Header["X-Request-Id"], environ.RequestID.Get(r)
+				if dropped := r.Header.Get("Connection") != ""; dropped != test.kept {
+					t.Errorf("a proxy further in is told to drop it: %t", dropped)
+				}
 			})
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, new(environ.Base).Open(r))

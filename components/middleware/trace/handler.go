@@ -66,6 +66,7 @@ func (t *tracer) begin(r *http.Request) *traced {
 	r.Header = maps.Clone(r.Header)
 	for _, field := range w3c.Fields() {
 		delete(r.Header, http.CanonicalHeaderKey(field))
+		environ.Claim(r.Header, field)
 	}
 	w3c.Inject(ctx, propagation.HeaderCarrier(r.Header))
 	environ.TraceID.Set(r, span.SpanContext().TraceID().String())

@@ -289,6 +289,7 @@ func TestContext(t *testing.T) {
 			if test.state != "" {
 				r.Header.Set("Tracestate", test.state)
 			}
+			r.Header.Set("Connection", "tracestate, Traceparent")
 			before := r.Header.Clone()
 			var handed http.Header
 			var told string
@@ -308,6 +309,9 @@ func TestContext(t *testing.T) {
 			}
 			if got := handed.Get("Tracestate"); got != test.wantsState {
 				t.Errorf("the app has the tracestate %q, want %q", got, test.wantsState)
+			}
+			if got := handed.Get("Connection"); got != "" {
+				t.Errorf("a proxy further in is told to drop %s", got)
 			}
 			spans := to.taken()
 			if (len(spans) == 1) != test.recorded {
