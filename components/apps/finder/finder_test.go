@@ -607,6 +607,20 @@ func TestShow(t *testing.T) {
 	}
 }
 
+// TestCopies proves that a source isn't shown by a copy whatever characters its extension has.
+func TestCopies(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"a.my_run.txt": "source", "a.my_run_old": "source", "a.c++.txt": "source", "a.my_runner.txt": "no copy", "a.my.txt": "no copy"})
+	cfg := settings(t, dir)
+	cfg.Factories[".my_run"], cfg.Factories[".c++"] = cfg.Factories[".run"], cfg.Factories[".run"]
+	h := serve(t, cfg)
+	for target, status := range map[string]int{"/a.my_run.txt": 404, "/a.my_run_old": 404, "/a.c++.txt": 404, "/a.my_runner.txt": 200, "/a.my.txt": 200} {
+		if w := get(t, h, target); w.Code != status {
+			t.Errorf("%s is answered with %d %q; want %d", target, w.Code, w.Body, status)
+		}
+	}
+}
+
 // TestExtensions proves which extensions may be left out: those of the setting, then those of factories that
 // aren't of the kind of "*"'s, unless the name is hidden then.
 func TestExtensions(t *testing.T) {

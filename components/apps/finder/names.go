@@ -131,16 +131,21 @@ func (n *names) copies(base string) bool {
 		if c != '.' {
 			continue
 		}
-		end := start + 1
-		for end < len(base) && (base[end] >= 'a' && base[end] <= 'z' || base[end] >= '0' && base[end] <= '9') {
-			end++
-		}
-		if n.own(base[start:end]) {
-			return true
+		// An extension may have any characters, so that each end of a word may be its end.
+		for end := start + 1; end <= len(base); end++ {
+			if (end == len(base) || !wordly(base[end])) && n.own(base[start:end]) {
+				return true
+			}
+			if end < len(base) && base[end] == '.' {
+				break
+			}
 		}
 	}
 	return false
 }
+
+// wordly reports whether c is a letter or a digit, in lower case.
+func wordly(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }
 
 // own reports whether files with that extension are for another kind of factory than
 // those without any.
