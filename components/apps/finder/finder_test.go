@@ -968,13 +968,30 @@ func TestUnreadable(t *testing.T) {
 	if err := os.Chmod(filepath.Join(root, "about.html"), 0); err != nil {
 		t.Fatal(err)
 	}
-	targets := map[string]string{"/out.html": "out.html", "/outdir/outside.txt": "outdir/outside.txt"}
+	targets := map[string]string{
+		"/out.html": "out.html", "/outdir/outside.txt": "outdir/outside.txt",
+		"/hook/out.html": "out.html", "/again/outdir/outside.txt": "outdir/outside.txt",
+	}
 	if os.Geteuid() != 0 { // root may read everything
 		targets["/about.html"] = "about.html"
 	}
 	for target, name := range targets {
 		t.Run(target, func(t *testing.T) {
 			cfg := settings(t, root)
+			disk, err := os.OpenRoot(root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer disk.Close()
+			cfg.Hooks = []registry.Ref[resource.Hook]{registry.Bound[resource.Hook](hookFunc(func(_ *http.Request, path string) (resource.Answer, error) {
+				switch first, rest, _ := strings.Cut(path, "/"); first {
+				case "hook":
+					return resource.Answer{Tree: disk.FS(), Path: rest}, nil
+				case "again":
+					return resource.Answer{Tree: incomparable{disk.FS(), nil}, Path: rest}, nil
+				}
+				return resource.Answer{}, nil
+			}))}
 			var log strings.Builder
 			h := &stack{Handler: open[http.Handler](t, Component, &cfg, &log)}
 			w := get(t, h, target)

@@ -265,7 +265,9 @@ func (f *finder) current() *tree {
 // other returns the tree that a hook named, with the apps that were made of its files.
 func (f *finder) other(answer resource.Answer) *tree {
 	if !reflect.ValueOf(answer.Tree).Comparable() {
-		return newTree(f.names, answer.Tree, answer.Root, 0)
+		t := newTree(f.names, answer.Tree, answer.Root, 0)
+		t.outside = f.site.Load().outside
+		return t
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -279,6 +281,7 @@ func (f *finder) other(answer resource.Answer) *tree {
 		delete(f.others, tree)
 	}
 	t := newTree(f.names, answer.Tree, answer.Root, f.capacity)
+	t.outside = f.site.Load().outside
 	if f.others == nil {
 		f.others = make(map[fs.FS]*tree)
 	}

@@ -25,12 +25,13 @@ type tree struct {
 
 	apps *cache[*app] // by name of the file
 
+	outside error // the reason that disks give for refusing a path that leads out of them
+
 	// Of the finder's own tree only:
 	urls    *cache[*found] // by path of the URL
 	disk    *os.Root
 	info    fs.FileInfo  // the folder, to tell when it was exchanged
 	checked atomic.Int64 // when it was compared with what is at root
-	outside error        // the reason that disk gives for refusing a path that leads out of it
 }
 
 func newTree(n *names, fsys fs.FS, root string, capacity int) *tree {
