@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/stackd/stackd/registry/failure"
+	"github.com/stackd/stackd/registry/gateway"
 )
 
 // RPC is what a servlet's method RPC returns: the procedures that clients may call by JSON-RPC 2.0. New asks for it
@@ -146,7 +147,7 @@ func (c *caller) before(other answer) answer {
 }
 
 func (c *caller) serve(w http.ResponseWriter, r *http.Request) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, c.maxBody))
+	body, err := io.ReadAll(gateway.Body(http.MaxBytesReader(w, r.Body, c.maxBody)))
 	if _, long := errors.AsType[*http.MaxBytesError](err); long {
 		return send(w, http.StatusRequestEntityTooLarge, refuse(invalidRequest, "the request is too long"))
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -393,6 +394,17 @@ func TestClientLeaves(t *testing.T) {
 	w, failures := ask(s, r)
 	if calls != 1 || w.Body.Len() > 0 || len(failures) != 1 || !errors.Is(failures[0].Err, context.Canceled) {
 		t.Errorf("%d calls, answered with %q, failures %v; want 1, nothing, and the context's end", calls, w.Body, failures)
+	}
+}
+
+// TestBrokenBody proves that a body which breaks off is the client's error, as it is for who reads a form.
+func TestBrokenBody(t *testing.T) {
+	_, s := newCalculator(t, servlet.RPC{})
+	r := httptest.NewRequest(http.MethodPost, "/", iotest.ErrReader(errors.New("invalid byte in chunk length")))
+	r.Header.Set("Content-Type", "application/json")
+	_, failures := ask(s, r)
+	if len(failures) != 1 || failure.Status(failures[0].Err) != http.StatusBadRequest {
+		t.Errorf("failures are %v; want one with the status 400", failures)
 	}
 }
 
