@@ -148,7 +148,18 @@ func (d *data) Redirect(to string) (string, error) {
 	if to == "" || strings.ContainsAny(to, "\\\r\n\x00") {
 		return "", fmt.Errorf("the redirect goes to %q; it must go to a URL", to)
 	}
-	return "", &redirect{to}
+	return "", &redirect{d.absolute(to)}
+}
+
+// absolute returns what is relative to the page as the path that visitors know it by. To http.Redirect it would be relative
+// to the path inside of this stack, and a query alone to the folder.
+func (d *data) absolute(to string) string {
+	u, err := url.Parse(to)
+	if err != nil || u.IsAbs() || strings.HasPrefix(to, "/") {
+		return to
+	}
+	page := url.URL{Path: d.Prefix + d.Path}
+	return page.ResolveReference(u).String()
 }
 
 // redirect is the error that ends a page which sends the visitor elsewhere.

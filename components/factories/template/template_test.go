@@ -560,6 +560,24 @@ func TestResponse(t *testing.T) {
 	}
 }
 
+// TestRelativeRedirect proves that a redirect which is relative to the page holds where the stack is mounted.
+func TestRelativeRedirect(t *testing.T) {
+	for to, want := range map[string]string{
+		"b": "/m/sub/b", "../b?c=d": "/m/b?c=d", "?page=2": "/m/sub/p?page=2", "ü": "/m/sub/%C3%BC",
+		"/b": "/b", "https://example.org/b": "https://example.org/b", "//example.org/b": "//example.org/b",
+	} {
+		s := newSite(t, map[string]string{"site/sub/p": fmt.Sprintf("{{.Redirect %q}}", to)}, nil)
+		environ.Prefix.Preset(&s.base, "/m")
+		res, err := s.serve("sub/p", httptest.NewRequest("GET", "/sub/p", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := res.Header().Get("Location"); got != want {
+			t.Errorf("%s leads to %q; want %q", to, got, want)
+		}
+	}
+}
+
 func TestHead(t *testing.T) {
 	s := newSite(t, map[string]string{"site/p": "abc"}, nil)
 	res, err := s.serve("p", httptest.NewRequest("HEAD", "/p", nil))
