@@ -18,13 +18,16 @@ import (
 
 // library is the folder of layouts, as it changes on disk.
 type library struct {
-	folder     string
-	root       *os.Root // nil when there is no folder
+	folder     string // empty when there is none
 	revalidate time.Duration
 
 	last   atomic.Pointer[look]
-	mu     sync.Mutex // held while looking at the folder
-	parsed *edition   // what last.edition was before an error
+	mu     sync.Mutex // held while looking at the folder, over all that follows
+	root   *os.Root
+	info   fs.FileInfo // root's, to tell when it was exchanged
+	files  []shared    // as they were when they were read
+	read   time.Time   // when that was
+	parsed *edition    // what last.edition was before an error
 }
 
 // look is what the folder was at a time.
@@ -43,19 +46,26 @@ type edition struct {
 
 // shared is a file in the library.
 type shared struct {
-	name    string
-	size    int64
-	modTime time.Time
-	source  source
+	name   string
+	info   fs.FileInfo
+	source source
 }
 
+// open opens the folder that is at its path now, in place of the one before, if there was one.
 func (l *library) open() error {
 	root, err := os.OpenRoot(l.folder)
 	if err != nil {
-		return fmt.Errorf("layouts: %w", err)
+		return err
 	}
-	l.root = root
-	return nil
+	info, err := root.Stat(".")
+	if err != nil {
+		return errors.Join(err, root.Close())
+	}
+	if l.root != nil {
+		err = l.root.Close()
+	}
+	l.root, l.info = root, info
+	return err
 }
 
 // current returns the shared files, from the disk if the last look is too old.
@@ -69,38 +79,61 @@ func (l *library) current() (*edition, error) {
 	if last := l.last.Load(); last != nil && l.fresh(last, now) {
 		return last.edition, nil // another request looked meanwhile
 	}
-	files, err := l.list()
-	if err != nil {
+	if err := l.look(now); err != nil {
 		return nil, fmt.Errorf("layouts: %w", err)
-	}
-	unchanged := func(a, b shared) bool {
-		return a.name == b.name && a.size == b.size && a.modTime.Equal(b.modTime)
-	}
-	if l.parsed == nil || !slices.EqualFunc(l.parsed.files, files, unchanged) {
-		for i := range files {
-			text, err := fs.ReadFile(l.root.FS(), files[i].name)
-			if err != nil {
-				return nil, fmt.Errorf("layouts: %w", err)
-			}
-			files[i].source = source{
-				name: filepath.Base(l.folder) + "/" + files[i].name,
-				file: filepath.Join(l.folder, filepath.FromSlash(files[i].name)),
-				text: string(text),
-			}
-		}
-		l.parsed = &edition{files: files, sets: make(map[string]*html.Template)}
 	}
 	l.last.Store(&look{edition: l.parsed, at: now})
 	return l.parsed, nil
 }
 
+// look reads the files anew when they may have changed.
+func (l *library) look(now time.Time) error {
+	if l.folder != "" {
+		// Where none is for the moment, the one that was there is as good as any.
+		if info, err := os.Stat(l.folder); err == nil && !os.SameFile(info, l.info) {
+			if err := l.open(); err != nil {
+				return err
+			}
+		}
+	}
+	files, err := l.list()
+	if err != nil || l.parsed != nil && slices.EqualFunc(l.files, files, l.unchanged) {
+		return err
+	}
+	for i := range files {
+		text, err := fs.ReadFile(l.root.FS(), files[i].name)
+		if err != nil {
+			return err
+		}
+		files[i].source = source{
+			name: filepath.Base(l.folder) + "/" + files[i].name,
+			file: filepath.Join(l.folder, filepath.FromSlash(files[i].name)),
+			text: string(text),
+		}
+	}
+	sameText := func(a, b shared) bool { return a.source == b.source }
+	if l.parsed == nil || !slices.EqualFunc(l.files, files, sameText) {
+		l.parsed = &edition{files: files, sets: make(map[string]*html.Template)}
+	}
+	l.files, l.read = files, now
+	return nil
+}
+
+// unchanged reports whether is what was read. A file that was read in the moment in which it changed may be of before,
+// whatever the times say.
+func (l *library) unchanged(was, is shared) bool {
+	settled := l.read.Sub(was.info.ModTime()) > 2*time.Second
+	return settled && was.name == is.name && was.info.Size() == is.info.Size() &&
+		was.info.ModTime().Equal(is.info.ModTime()) && os.SameFile(was.info, is.info)
+}
+
 func (l *library) fresh(last *look, now time.Time) bool {
-	return l.root == nil || now.Sub(last.at) < l.revalidate
+	return l.folder == "" || now.Sub(last.at) < l.revalidate
 }
 
 // list returns the files in the folder by name, without their text.
 func (l *library) list() ([]shared, error) {
-	if l.root == nil {
+	if l.folder == "" {
 		return nil, nil
 	}
 	var files []shared
@@ -124,7 +157,7 @@ func (l *library) list() ([]shared, error) {
 			return err
 		}
 		if info.Mode().IsRegular() {
-			files = append(files, shared{name: name, size: info.Size(), modTime: info.ModTime()})
+			files = append(files, shared{name: name, info: info})
 		}
 		return nil
 	})

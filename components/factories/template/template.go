@@ -41,7 +41,8 @@
 // {{define "layout"}}{{end}}.
 //
 // A changed layout is noticed after revalidate at the latest, a changed page when the finder
-// notices it. Files whose name begins with "." or "#" or ends with "~" are left alone. Keep
+// notices it. A layouts folder which is exchanged for another one, as a symbolic link to the current release is, is
+// noticed as a changed layout is. Files whose name begins with "." or "#" or ends with "~" are left alone. Keep
 // the folder out of the finder's root, or layouts are pages too.
 //
 // # What a page has at hand
@@ -95,6 +96,7 @@ package template
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -157,9 +159,9 @@ func build(env *registry.Env, cfg Config) (resource.Factory, error) {
 	lib := &library{revalidate: cfg.Revalidate, folder: string(cfg.Layouts)}
 	if cfg.Layouts != "" {
 		if err := lib.open(); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("layouts: %w", err)
 		}
-		env.OnClose(lib.root.Close)
+		env.OnClose(func() error { return lib.root.Close() })
 	}
 	return &factory{
 		cfg:     cfg,

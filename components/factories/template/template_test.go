@@ -332,6 +332,69 @@ func TestLayoutChanges(t *testing.T) {
 	}
 }
 
+// TestLayoutOfTheSameTime proves that a change is noticed which neither a file's time nor its size tells, as files from
+// a package have one time all.
+func TestLayoutOfTheSameTime(t *testing.T) {
+	long := time.Unix(1, 0)
+	for name, at := range map[string]time.Time{"overwritten at once": time.Now(), "exchanged": long} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, map[string]string{"layouts/base.html": "one", "site/p": ""}, func(c *template.Config) { c.Layout = "base.html" })
+			layout := filepath.Join(s.dir, "layouts/base.html")
+			for _, text := range []string{"one", "two"} {
+				if at.Equal(long) {
+					s.write("layouts/.new", text)
+					if err := os.Rename(filepath.Join(s.dir, "layouts/.new"), layout); err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					s.write("layouts/base.html", text)
+				}
+				if err := os.Chtimes(layout, at, at); err != nil {
+					t.Fatal(err)
+				}
+				if got := s.text("p"); got != text {
+					t.Errorf("the page is %q; it must be %q", got, text)
+				}
+			}
+		})
+	}
+}
+
+// TestFolderExchanged proves that a folder of layouts which is a link to the current release is followed to the next one.
+func TestFolderExchanged(t *testing.T) {
+	s := newSite(t, map[string]string{"1/layouts/base.html": "one", "2/layouts/base.html": "two", "site/page": ""}, nil)
+	current := filepath.Join(s.dir, "current")
+	release := func(name string) {
+		t.Helper()
+		if err := os.Symlink(name, current+".new"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(current+".new", current); err != nil {
+			t.Fatal(err)
+		}
+	}
+	release("1")
+	cfg := template.Component.Default
+	cfg.Revalidate, cfg.Layouts, cfg.Layout = 0, registry.Path(filepath.Join(current, "layouts")), "base.html"
+	s.factory = open(t, cfg)
+	if got := s.text("page"); got != "one" {
+		t.Fatalf("the page is %q", got)
+	}
+	release("2")
+	if err := os.RemoveAll(filepath.Join(s.dir, "1")); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.text("page"); got != "two" {
+		t.Errorf("the page is %q; it must be that of the new release", got)
+	}
+	if err := os.Remove(current); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.text("page"); got != "two" {
+		t.Errorf("the page is %q; it must be that of the new release, for as long as there is no other", got)
+	}
+}
+
 func TestRevalidate(t *testing.T) {
 	s := newSite(t, map[string]string{"layouts/base.html": `one`, "site/p": ``}, func(c *template.Config) {
 		c.Layout = "base.html"
