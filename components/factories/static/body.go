@@ -60,8 +60,16 @@ func (f *factory) read(fsys fs.FS, name string, e *encoding) (*body, error) {
 	// What was added is given back when the last app that uses the body is gone.
 	runtime.AddCleanup(b, func(n int64) { f.kept.Add(-n) }, size)
 	data := make([]byte, size)
-	n, err := io.ReadFull(file, data)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	n := 0
+	for n < len(data) && err == nil {
+		var more int
+		more, err = file.Read(data[n:])
+		n += more
+	}
+	if err == nil {
+		err = end(file)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	b.kept, b.data, b.seeks = true, data[:n], true
@@ -70,6 +78,17 @@ func (f *factory) read(fsys fs.FS, name string, e *encoding) (*body, error) {
 	sum := sha256.Sum256(b.data)
 	b.etag = []string{`"` + base64.RawURLEncoding.EncodeToString(sum[:15]) + `"`}
 	return b, nil
+}
+
+// end reads at the end of a file. Only there an archive says that what it gave isn't what was put into it. A file on disk
+// that has become longer is none of our business.
+func end(file fs.File) error {
+	var more [1]byte
+	_, err := file.Read(more[:])
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 // versionOf returns what tells this version of a file that isn't in memory.
@@ -146,7 +165,11 @@ func (a *app) sendFile(w http.ResponseWriter, r *http.Request, b *body) error {
 	if !a.begin(w, r, b, v) {
 		return nil
 	}
-	if n, err := io.CopyN(w, file, info.Size()); n < info.Size() {
+	n, err := io.CopyN(w, file, info.Size())
+	if err == nil && !b.seeks {
+		err = end(file)
+	}
+	if n < info.Size() || err != nil {
 		a.cut(r, err)
 	}
 	return nil

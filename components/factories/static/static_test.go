@@ -1,6 +1,7 @@
 package static
 
 import (
+	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"errors"
@@ -22,6 +23,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/environ"
+	"github.com/stackd/stackd/registry/failure"
 	"github.com/stackd/stackd/registry/registrytest"
 	"github.com/stackd/stackd/registry/resource"
 )
@@ -709,6 +712,65 @@ func TestArchive(t *testing.T) {
 		})
 	}
 }
+
+// broken is a tree like that of a broken archive: from its file come so many bytes, and then the error.
+type broken struct {
+	unseekable
+	bytes int
+	err   error
+}
+
+func (b broken) Open(name string) (fs.File, error) {
+	f, err := b.unseekable.Open(name)
+	return &brokenFile{f, b.bytes, b.err}, err
+}
+
+type brokenFile struct {
+	fs.File
+	left int
+	err  error
+}
+
+func (f *brokenFile) Read(p []byte) (int, error) {
+	if f.left == 0 {
+		return 0, f.err
+	}
+	n, err := f.File.Read(p[:min(len(p), f.left)])
+	f.left -= n
+	return n, err
+}
+
+// TestBrokenArchive proves that a part of a file, or what its checksum denies, isn't taken for the file.
+func TestBrokenArchive(t *testing.T) {
+	files := unseekable{fstest.MapFS{"a.txt": {Data: []byte("hello"), ModTime: changed}}}
+	for name, tree := range map[string]broken{
+		"short":    {files, 2, &fs.PathError{Op: "read", Path: "a.txt", Err: io.ErrUnexpectedEOF}},
+		"checksum": {files, 5, &fs.PathError{Op: "read", Path: "a.txt", Err: zip.ErrChecksum}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := Component.Default
+			if _, err := open(t, cfg).Make(&resource.File{FS: tree, Name: "a.txt"}); !errors.Is(err, tree.err) {
+				t.Errorf("the error is %v; want %v", err, tree.err)
+			}
+			cfg.KeepBelow = 0
+			h := makeApp(t, open(t, cfg), tree, "a.txt", "text/plain")
+			var caught sink
+			r := new(environ.Base).Open(httptest.NewRequest("GET", "/", nil))
+			failure.Key.Set(r, &caught)
+			defer func() {
+				if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) || !errors.Is(caught.err, tree.err) {
+					t.Errorf("the handler ended with %v and reported %v; want http.ErrAbortHandler and %v", err, caught.err, tree.err)
+				}
+			}()
+			h.ServeHTTP(httptest.NewRecorder(), r)
+		})
+	}
+}
+
+// sink is a catcher that only remembers.
+type sink struct{ err error }
+
+func (s *sink) Fail(f failure.Failure) { s.err = f.Err }
 
 func TestMakeFails(t *testing.T) {
 	dir := t.TempDir()
