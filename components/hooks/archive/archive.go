@@ -8,7 +8,7 @@
 //
 // The files are found, hidden and served by the finder's rules, as if the archive were a folder on disk, without ever
 // being unpacked there. What isn't a file to be read, such as a CGI script that would have to be run, can't be
-// served out of an archive. The URL without its slash is redirected to the one with it (308).
+// served out of an archive, and an archive with a password can't be shown. The URL without its slash is redirected to the one with it (308).
 //
 // The archive is opened when the stack is built, and anew when the file changes; one that can't be read then leaves
 // the stack as it was. Exchange it by renaming a new one over it: while one is overwritten, what is read of it is
@@ -17,7 +17,9 @@ package archive
 
 import (
 	"archive/zip"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 
@@ -68,22 +70,66 @@ func build(env *registry.Env, cfg Config) (resource.Hook, error) {
 		return nil, fmt.Errorf("file: %s: %w; it must be a zip archive", cfg.File, err)
 	}
 	env.OnClose(z.Close)
-	a := &archive{place: resource.Place(cfg.URL), tree: &z.Reader}
+	for _, f := range z.File {
+		if f.Flags&encrypted != 0 {
+			return nil, fmt.Errorf("file: %s: %q in it is encrypted; it must be an archive without a password", cfg.File, f.Name)
+		}
+	}
+	a := &archive{place: resource.Place(cfg.URL), tree: &tree{&z.Reader}}
 	if cfg.Folder != "" && cfg.Folder != "." {
 		info, err := fs.Stat(z, cfg.Folder)
 		if err != nil || !info.IsDir() {
 			return nil, fmt.Errorf("folder: %s has no folder %q", cfg.File, cfg.Folder)
 		}
-		if a.tree, err = fs.Sub(z, cfg.Folder); err != nil {
+		sub, err := fs.Sub(z, cfg.Folder)
+		if err != nil {
 			return nil, err
 		}
+		a.tree = &tree{sub}
 	}
 	return a, nil
 }
 
+// encrypted is the flag of a file that zip would read as it is.
+const encrypted = 1
+
+// tree is what is shown of an archive. Its errors say, as those of a disk do, of which file they are.
+type tree struct{ fs.FS }
+
+func (t *tree) Open(name string) (fs.File, error) {
+	f, err := t.FS.Open(name)
+	if err != nil {
+		return nil, named("open", name, err)
+	}
+	if _, folder := f.(fs.ReadDirFile); folder {
+		return f, nil
+	}
+	return &file{f, name}, nil
+}
+
+type file struct {
+	fs.File
+	name string
+}
+
+func (f *file) Read(p []byte) (int, error) {
+	n, err := f.File.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = named("read", f.name, err)
+	}
+	return n, err
+}
+
+func named(op, name string, err error) error {
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return err
+	}
+	return &fs.PathError{Op: op, Path: name, Err: err}
+}
+
 type archive struct {
 	place resource.Place
-	tree  fs.FS
+	tree  *tree
 }
 
 // Find answers for the paths below the place.

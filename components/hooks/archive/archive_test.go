@@ -2,6 +2,8 @@ package archive
 
 import (
 	"archive/zip"
+	"bytes"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"net/http/httptest"
@@ -97,6 +99,55 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// entry begins one of the archive's list of files; flags follow it, and the method.
+const entry = "PK\x01\x02\x14\x00\x14\x00"
+
+// spoil changes an archive on disk: what stands there so becomes something else of the same length.
+func spoil(t *testing.T, file registry.Path, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(string(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(string(file), bytes.Replace(data, []byte(from), []byte(to), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestBroken proves that what can't be read of an archive is an error which names the file.
+func TestBroken(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		method         uint16
+		from, to, want string
+	}{
+		{"checksum", zip.Store, "content", "CONTENT", "read b.txt: zip: checksum error"},
+		{"another method", zip.Deflate, entry + "\x08\x00\x08", entry + "\x08\x00\x63", "open b.txt: zip: unsupported compression algorithm"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "b.zip")
+			f, err := os.Create(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			z := zip.NewWriter(f)
+			w, err := z.CreateHeader(&zip.FileHeader{Name: "b.txt", Method: tt.method})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = w.Write([]byte("content"))
+			if err := errors.Join(err, z.Close(), f.Close()); err != nil {
+				t.Fatal(err)
+			}
+			spoil(t, registry.Path(path), tt.from, tt.to)
+			h := registrytest.Build(t, Component, Config{URL: "/docs/", File: registry.Path(path)}, nil)
+			if _, err := fs.ReadFile(find(t, h, "docs/b.txt").Tree, "b.txt"); err == nil || err.Error() != tt.want {
+				t.Errorf("the error is %v; want %s", err, tt.want)
+			}
+		})
+	}
+}
+
 func TestSlash(t *testing.T) {
 	h := registrytest.Build(t, Component, Config{URL: "/a/docs/", File: pack(t, "x")}, nil)
 	w := httptest.NewRecorder()
@@ -117,13 +168,15 @@ func TestBuild(t *testing.T) {
 	if err := os.WriteFile(text, []byte("no zip"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	file := pack(t, "v1/a.txt")
+	file, locked := pack(t, "v1/a.txt"), pack(t, "v1/a.txt")
+	spoil(t, locked, entry+"\x08", entry+"\x09")
 	tests := []struct {
 		name, want string
 		cfg        Config
 	}{
 		{"no file", "no such file or directory; it must be a zip archive", Config{File: "/nowhere.zip"}},
 		{"another file", "not a valid zip file; it must be a zip archive", Config{File: registry.Path(text)}},
+		{"an encrypted one", `: "v1/a.txt" in it is encrypted; it must be an archive without a password`, Config{File: locked}},
 		{"no folder", `has no folder "v2"`, Config{File: file, Folder: "v2"}},
 		{"a file for a folder", `has no folder "v1/a.txt"`, Config{File: file, Folder: "v1/a.txt"}},
 		{"a good one", "", Config{File: file, Folder: "v1"}},
