@@ -15,7 +15,7 @@ func askDocs(t *testing.T, s *server) {
 	if strings.Contains(writing, "tags:") || strings.Contains(writing, "<code>The handbook</code>") {
 		t.Errorf("the page shows its front matter, or ran an action in its text:\n%s", writing)
 	}
-	contains(t, "the page about the layout", s.get(http.DefaultClient, "/layout").body, `<code class="language-html">`, "{&#123;block")
+	contains(t, "the page about the layout", s.get(http.DefaultClient, "/layout").body, `<code class="language-html">`, "{{block")
 	for path, status := range map[string]int{"/nothing": 404, "/writing.md~": 404, "/layouts/base.html": 404} {
 		if got := s.get(http.DefaultClient, path).status; got != status {
 			t.Errorf("%s answered %d, want %d", path, got, status)

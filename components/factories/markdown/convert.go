@@ -138,8 +138,14 @@ func define(b *strings.Builder, name, content string) {
 // action has a text written, escaped for the place where it comes to stand.
 func action(text string) string { return `{{` + strconv.Quote(text) + `}}` }
 
-// inert is HTML in which no brace begins an action.
-func inert(text string) string { return strings.ReplaceAll(text, "{{", "{&#123;") }
+// inert is HTML in which no brace begins an action. Where one might, there stands a comment behind each, since within a script
+// braces can't be written in another way.
+func inert(text string) string {
+	if !strings.Contains(text, "{{") && !strings.HasSuffix(text, "{") {
+		return text
+	}
+	return strings.ReplaceAll(text, "{", "{ {{- /**/}}")
+}
 
 // plainDocument is what a text becomes without a layout.
 var plainDocument = html.Must(html.New("").Parse(`<!DOCTYPE html>

@@ -167,7 +167,7 @@ func TestLayout(t *testing.T) {
 				`<h3 id="three">Three</h3>` + "\n" + `<h4 id="four">Four</h4>` + "\n</main>",
 		},
 		{"another layout", "---\nlayout: wide.html\n---\ntext", "<wide><p>text</p>\n</wide>"},
-		{"braces are braces", "`{{.Vars.theme}}` {{{x}}}", `<title>Site</title><meta content=""><i>none</i><nav></nav><main class="dark"><p><code>{&#123;.Vars.theme}}</code> {&#123;{x}}}</p>` + "\n</main>"},
+		{"braces are braces", "`{{.Vars.theme}}` {{{x}}}", `<title>Site</title><meta content=""><i>none</i><nav></nav><main class="dark"><p><code>{{.Vars.theme}}</code> {{{x}}}</p>` + "\n</main>"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -176,6 +176,19 @@ func TestLayout(t *testing.T) {
 				t.Errorf("%d (-want +got)\n%s", w.Code, diff)
 			}
 		})
+	}
+}
+
+// TestBraces proves that braces are braces in a layout, in HTML that is passed on too, and at the end of it.
+func TestBraces(t *testing.T) {
+	cfg := inLayout(t, map[string]string{"base.html": `{{block "main" .}}{{end}}`})
+	cfg.UnsafeHTML = true
+	for _, text := range []string{
+		"<div>{", "<div>{{{", "<p title=\"{{.Path}}\">{ {{- a}}</p>", "<script>let a = {{b: `${{c: 1}.c}`}}; {{{{{ }}}}}</script>",
+	} {
+		if got := get(t, cfg, text); got.Code != 200 || strings.TrimSpace(got.Body.String()) != text {
+			t.Errorf("%d %q; want %q", got.Code, got.Body, text)
+		}
 	}
 }
 
