@@ -149,7 +149,9 @@ func TestServer(t *testing.T) {
 		{"unix socket", "example.org", &net.UnixAddr{Name: "x", Net: "unix"}, false, "example.org", "80"},
 		{"ipv6 and port", "[::1]:81", nil, false, "[::1]", "81"},
 		{"ipv6", "[::1]", nil, false, "[::1]", "80"},
-		{"none", "", tcp, false, "", "8080"},
+		{"none", "", tcp, false, "127.0.0.1", "8080"},
+		{"none, over ipv6", "", &net.TCPAddr{IP: net.IPv6loopback, Port: 8080}, false, "[::1]", "8080"},
+		{"none, by a unix socket", "", nil, false, "", "80"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			url := "http://x/"

@@ -50,7 +50,9 @@ func (v Variables) Each(r *http.Request, length int64, set func(name, value stri
 			set("HTTP_"+variable(name), strings.Join(values, separator))
 		}
 	}
-	set("HTTP_HOST", r.Host)
+	if r.Host != "" {
+		set("HTTP_HOST", r.Host)
+	}
 
 	set("REQUEST_METHOD", r.Method)
 	set("SCRIPT_NAME", environ.Prefix.Get(r)+m.ScriptName)
@@ -114,7 +116,7 @@ func variable(name string) string {
 	}, name)
 }
 
-// server returns the name by which r calls the server, and the port it came in at.
+// server returns the name by which r calls the server, its address if it has none for it, and the port it came in at.
 func server(r *http.Request) (name, port string) {
 	name, port, err := net.SplitHostPort(r.Host)
 	if err != nil {
@@ -125,6 +127,12 @@ func server(r *http.Request) (name, port string) {
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if tcp, ok := local.(*net.TCPAddr); ok {
 		port = strconv.Itoa(tcp.Port)
+		if name == "" {
+			name = tcp.IP.String()
+			if tcp.IP.To4() == nil {
+				name = "[" + name + "]"
+			}
+		}
 	}
 	switch {
 	case port != "":

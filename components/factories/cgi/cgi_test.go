@@ -119,6 +119,23 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// TestNoHost proves that a script knows the server's name though the client, of HTTP/1.0, gave it none (RFC 3875, 4.1.14).
+func TestNoHost(t *testing.T) {
+	s := newSite(t, map[string]string{"env": dump}, nil)
+	c, err := net.Dial("tcp", s.Server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET /env HTTP/1.0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(c)
+	if text := string(answer); err != nil || !strings.Contains(text, "\nSERVER_NAME=127.0.0.1\n") || strings.Contains(text, "HTTP_HOST") {
+		t.Errorf("answered with %s (%v); want the address for a name, and no HTTP_HOST", text, err)
+	}
+}
+
 func TestUser(t *testing.T) {
 	for _, tt := range []struct{ name, user, want string }{
 		{"known", "ada", "\nREMOTE_USER=ada\n"},
