@@ -85,7 +85,7 @@ type Config struct {
 	// Address is where the application listens.
 	Address registry.Address `yaml:"address" validate:"required"`
 	// Root is the folder that the application has the finder's root at, when that isn't the path which it
-	// has here.
+	// has here. A script in another folder, as of the hook alias, is looked for in it, too.
 	Root string `yaml:"root"`
 	// Env are further variables that the scripts are given, such as PHP_VALUE.
 	Env map[string]string `yaml:"env"`
@@ -158,7 +158,7 @@ func build(env *registry.Env, cfg Config) (resource.Factory, error) {
 }
 
 func (f *factory) Make(file *resource.File) (resource.App, error) {
-	if file.Root == "" && f.cfg.Root == "" {
+	if file.Root == "" {
 		return resource.App{}, fmt.Errorf("%s isn't a file on disk, so no application can read it", file.Name)
 	}
 	info, err := fs.Stat(file.FS, file.Name)

@@ -133,6 +133,19 @@ func TestVariables(t *testing.T) {
 	}
 }
 
+// TestArchive proves that no application is asked for a file in an archive: below another root it would run one that
+// happens to have the same name.
+func TestArchive(t *testing.T) {
+	for _, root := range []string{"", "/srv/www"} {
+		s := newSite(t, listen(t, "unix").Addr(), func(c *fastcgi.Config) { c.Root = root })
+		file := s.File("script")
+		file.Root = ""
+		if _, err := s.Factory.Make(file); err == nil || err.Error() != "script isn't a file on disk, so no application can read it" {
+			t.Errorf("with the root %q the error is %v", root, err)
+		}
+	}
+}
+
 // What can go wrong with an answer.
 func TestAnswers(t *testing.T) {
 	for _, tt := range []struct {
