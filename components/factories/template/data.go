@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -144,8 +145,8 @@ func (d *data) SetHeader(name, value string) (string, error) {
 
 // Redirect ends the page.
 func (d *data) Redirect(to string) (string, error) {
-	// Browsers read \ as /, so /\host is another host.
-	if to == "" || strings.ContainsAny(to, "\\\r\n\x00") {
+	// Browsers read \ as / and leave out tabs and line ends, so /\host is another host.
+	if to == "" || strings.ContainsFunc(to, func(c rune) bool { return c == '\\' || unicode.IsControl(c) }) {
 		return "", fmt.Errorf("the redirect goes to %q; it must go to a URL", to)
 	}
 	return "", &redirect{d.absolute(to)}

@@ -597,6 +597,7 @@ func TestResponse(t *testing.T) {
 		{name: "header value", page: "{{.SetHeader \"a\" \"c\\r\\nd: e\"}}", fails: "the value of a is"},
 		{name: "framing", page: `{{.SetHeader "content-length" "1"}}`, fails: "the header field is Content-Length"},
 		{name: "redirect nowhere", page: `{{.Redirect ""}}`, fails: `the redirect goes to ""`},
+		{name: "redirect in another disguise", page: `{{.Redirect "/\t/example.org"}}`, fails: `the redirect goes to "/\t/example.org"`},
 		{name: "redirect in disguise", page: `{{.Redirect "/\\example.org"}}`, fails: `the redirect goes to "/\\example.org"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
