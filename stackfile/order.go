@@ -373,6 +373,9 @@ func (o *orders) differ(p progress) bool {
 	}
 	*o.tried++
 	o.known[p] = true
+	if i := o.anywhere(p); i >= 0 {
+		return o.differ(progress{p.done | 1<<i, o.after(p.one, i), o.after(p.two, i)})
+	}
 	if p.done&two == 0 && (o.before[o.first]|o.before[o.second])&^p.done == 0 &&
 		o.differ(progress{p.done | two, o.after(o.after(p.one, o.first), o.second), o.after(o.after(p.two, o.second), o.first)}) {
 		return true
@@ -384,4 +387,45 @@ func (o *orders) differ(p progress) bool {
 		}
 	}
 	return false
+}
+
+// fewSteps are tried in all orders faster than one is found whose place makes no difference.
+const fewSteps = 6
+
+// anywhere returns a step that may come next and comes to the same at any later place, so that no other need be tried now; -1 if
+// there is none. Such steps are most of many: those that choose a component which stands there from now on.
+func (o *orders) anywhere(p progress) int {
+	var left []int
+	for i := range o.steps {
+		if p.done>>i&1 == 0 {
+			left = append(left, i)
+		}
+	}
+	if len(left) <= fewSteps {
+		return -1
+	}
+	reached := []int{p.one}
+	if p.two != p.one {
+		reached = append(reached, p.two)
+	}
+	for n := 0; n < len(reached); n++ {
+		*o.tried++
+		for _, i := range left {
+			if on := o.after(reached[n], i); !slices.Contains(reached, on) {
+				reached = append(reached, on)
+			}
+		}
+	}
+	for _, i := range left {
+		if i == o.first || i == o.second || o.before[i]&^p.done != 0 {
+			continue
+		}
+		if !slices.ContainsFunc(reached, func(on int) bool {
+			*o.tried++
+			return slices.ContainsFunc(left, func(j int) bool { return o.after(o.after(on, i), j) != o.after(o.after(on, j), i) })
+		}) {
+			return i
+		}
+	}
+	return -1
 }
