@@ -639,7 +639,7 @@ func sameVars(vars, before *node) []sameLeaf {
 			case was == nil:
 			case p.value.form == mapping && was.form == mapping:
 				walk(p.value, was, path+"."+p.key)
-			case p.value.form == was.form && p.value.tag == was.tag && p.value.show() == was.show():
+			case p.value.equals(was, true):
 				found = append(found, sameLeaf{at: p.keyPos, text: path + "." + p.key + " is " + shortened(was.show()) + " already", since: " (" + was.pos.seenFrom(p.keyPos) + ")"})
 			}
 		}

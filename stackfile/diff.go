@@ -272,6 +272,9 @@ func compareFacts(prefix string, before, after []fact) []Delta {
 		case !ok:
 			deltas = append(deltas, Delta{Name: prefix + f.name, New: former(f)})
 		case was.text != f.text:
+			if was.value == f.value && !strings.Contains(f.value, redacted) {
+				was.value, f.value = was.text, f.text // they differ in what is a text
+			}
 			deltas = append(deltas, Delta{prefix + f.name, former(was), former(f)})
 		}
 	}
@@ -402,7 +405,7 @@ func reloadFacts(n *node) []fact {
 func varFacts(vars *node) []fact {
 	var all []fact
 	eachVar(vars, "", func(name string, n *node) {
-		all = append(all, fact{name: name, value: n.show(), text: n.tag.String() + n.show(), origin: n.pos.String()})
+		all = append(all, fact{name: name, value: n.show(), text: n.line(true), origin: n.pos.String()})
 	})
 	return all
 }

@@ -39,7 +39,7 @@ func told(d Difference) []string {
 
 func TestDiff(t *testing.T) {
 	const before = `servers: [{use: http, listen: "127.0.0.1:1"}, {use: http, listen: "127.0.0.1:2"}]
-vars: {theme: light, size: 1}
+vars: {theme: light, size: 1, list: [1, 2], day: 2026-01-01, menu: {top: 1}, none: {}}
 stack:
   - errors
   - {use: session, lifetime: 1h, store: {use: file, path: s, password: one}}
@@ -64,7 +64,12 @@ urls:
 		{"a secret", "password: one", "password: two", []string{"for ", "  session.store.password: [redacted] > [redacted]"}, "session.store session session"},
 		{"a reference", "store: {use: file, path: s, password: one}", "store: memory", []string{"for ", "  session.store: file > memory", "  session.store.path: s > nothing", "  session.store.password: [redacted] > nothing"}, "session.store session session"},
 		{"a var", "theme: light", "theme: dark", []string{"for ", "  vars.theme: light > dark"}, ""},
-		{"a var of another type", "size: 1", `size: "1"`, []string{"for ", "  vars.size: 1 > 1"}, ""},
+		{"a var of another type", "size: 1", `size: "1"`, []string{"for ", `  vars.size: 1 > "1"`}, ""},
+		{"vars in a list of another type", "[1, 2]", `["1", "2"]`, []string{"for ", `  vars.list: [1, 2] > ["1", "2"]`}, ""},
+		{"vars in a list parted otherwise", "[1, 2]", `["1, 2"]`, []string{"for ", `  vars.list: [1, 2] > ["1, 2"]`}, ""},
+		{"a date in quotes, which is a text without", "2026-01-01", `"2026-01-01"`, nil, ""},
+		{"an empty map", ", none: {}", "", []string{"for ", "  vars.none: {} > nothing"}, ""},
+		{"a dot in a name", "menu: {top: 1}", "menu.top: 1", []string{"for ", `  vars."menu.top": nothing > 1`, "  vars.menu.top: 1 > nothing"}, ""},
 		{"a switch", "tag: on", "tag: {off: false, text: b}", []string{"for /b/", "  tag.text: a > b"}, "tag"},
 		{"switched on everywhere", "off: true", "off: false", []string{"for  except /b/", "  tag: off > on", "  tag.text: nothing > a"}, ""},
 		{"switched off", "- errors", "- {use: errors, off: true}", []string{"for ", "  errors: on > off"}, ""},

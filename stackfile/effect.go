@@ -825,13 +825,17 @@ func (n *node) equals(m *node, free bool) bool {
 // show writes a node on one line, for messages.
 func (n *node) show() string { return n.line(false) }
 
-// line writes a node on one line, its texts in quotes if these are asked for.
+// line writes a node on one line, its texts in quotes if these are asked for. Then it is another for another node.
 func (n *node) line(quotes bool) string {
 	switch n.form {
 	case mapping:
 		parts := make([]string, len(n.pairs))
 		for i, p := range n.pairs {
-			parts[i] = p.key + ": " + p.value.line(quotes)
+			key := p.key
+			if quotes && strings.ContainsAny(key, `:,{}[]"`) {
+				key = strconv.Quote(key)
+			}
+			parts[i] = key + ": " + p.value.line(quotes)
 		}
 		return "{" + strings.Join(parts, ", ") + "}"
 	case list:

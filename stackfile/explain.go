@@ -3,6 +3,7 @@ package stackfile
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/stackd/stackd/registry"
@@ -179,13 +180,17 @@ func (p *Plan) varsOf(set []int) []inspect.Setting {
 	return all
 }
 
-// eachVar calls f for everything in vars that isn't a map, in the order written.
+// eachVar calls f for everything in vars that isn't a map with something in it, in the order written.
 func eachVar(n *node, name string, f func(name string, n *node)) {
 	switch {
 	case n == nil || name == "" && n.form != mapping:
-	case n.form == mapping:
+	case n.form == mapping && (name == "" || len(n.pairs) > 0):
 		for _, q := range n.pairs {
-			eachVar(q.value, strings.TrimPrefix(name+"."+q.key, "."), f)
+			key := q.key
+			if strings.Contains(key, ".") {
+				key = strconv.Quote(key) // "a.b" is not b in a
+			}
+			eachVar(q.value, strings.TrimPrefix(name+"."+key, "."), f)
 		}
 	default:
 		f(name, n)

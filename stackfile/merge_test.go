@@ -486,6 +486,9 @@ func varLines(path string, v any) []string {
 	case []string:
 		return []string{path + ": [" + strings.Join(v, ", ") + "]"}
 	}
+	if len(v.(mix)) == 0 && path != "vars" {
+		return []string{path + ": {}"}
+	}
 	var lines []string
 	for _, key := range slices.Sorted(maps.Keys(v.(mix))) {
 		lines = append(lines, varLines(path+"."+key, v.(mix)[key])...)

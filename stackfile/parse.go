@@ -107,7 +107,8 @@ const (
 
 func (f form) String() string { return [...]string{"a text", "a map", "a list", "unreadable"}[f] }
 
-// tag is what YAML takes a scalar for. A stack file may have many, so it is none of YAML's texts.
+// tag is what YAML takes a scalar for; what it takes for a date or something else is a text. A stack file may have many, so it
+// is none of YAML's texts.
 type tag uint8
 
 const (
@@ -117,11 +118,9 @@ const (
 	tagFloat
 	tagBool
 	tagNull
-	tagTime
-	tagOther
 )
 
-var tagNames = [...]string{tagNone: "", tagText: "!!str", tagInt: "!!int", tagFloat: "!!float", tagBool: "!!bool", tagNull: "!!null", tagTime: "!!timestamp", tagOther: "!!other"}
+var tagNames = [...]string{tagNone: "", tagText: "!!str", tagInt: "!!int", tagFloat: "!!float", tagBool: "!!bool", tagNull: "!!null"}
 
 // String returns YAML's name, such as "!!int".
 func (t tag) String() string { return tagNames[t] }
@@ -130,7 +129,7 @@ func tagOf(y *yaml.Node) tag {
 	if i := slices.Index(tagNames[:], y.ShortTag()); i >= 0 {
 		return tag(i)
 	}
-	return tagOther
+	return tagText
 }
 
 // node is a value of a stack file: YAML's, with aliases and references to the
