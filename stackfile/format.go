@@ -21,7 +21,7 @@ import (
 //   - Within { } and [ ] there is a space after each comma and colon and nowhere else.
 //   - Comments at the end of lines that follow each other are aligned.
 //   - There is never more than one blank line, and none at the beginning and the end. One stands between top-level keys with
-//     more than a line.
+//     more than a line. A line --- at the beginning stays.
 //
 // What Format returns, it returns unchanged. The file needn't be right, as long as it is YAML: [Problems] say where it isn't.
 // A layout that can't be kept without loss is a problem too.
@@ -29,6 +29,10 @@ func Format(reg *registry.Registry, name string, data []byte) ([]byte, error) {
 	p := &parser{source: &source{name: name, main: true}, problems: &problems{secrets: secretsOf(reg)}, must: oneOf(Keys())}
 	doc := p.document(data)
 	if doc == nil {
+		return nil, p.problems.err()
+	}
+	if missing(doc.Content[0]) { // it has a line --- and nothing else
+		p.empty()
 		return nil, p.problems.err()
 	}
 	f := &formatter{lines: p.text.lines}
@@ -166,19 +170,22 @@ func (f *formatter) between(from, to int) ([]written, error) {
 }
 
 func (f *formatter) file(top *yaml.Node, s shape) (string, error) {
-	var lines []written
+	lines, from, err := f.begin(top.Line - 1)
+	if err != nil {
+		return "", err
+	}
+	var body []written
 	next := 0
-	var err error
 	if block(top) {
-		lines, next, err = f.collection(top, 0, len(f.lines), s, true)
+		body, next, err = f.collection(top, from, len(f.lines), s, true)
 	} else {
-		if lines, err = f.between(0, top.Line-1); err != nil {
+		if body, err = f.between(from, top.Line-1); err != nil {
 			return "", err
 		}
 		var first written
 		var below []written
 		first, below, next, err = f.value(top, f.start(top), len(f.lines), s)
-		lines = append(append(lines, first), below...)
+		body = append(append(body, first), below...)
 	}
 	if err != nil {
 		return "", err
@@ -187,8 +194,21 @@ func (f *formatter) file(top *yaml.Node, s shape) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	lines = append(lines, end...)
-	return render(lines), nil
+	return render(append(append(lines, body...), end...)), nil
+}
+
+// begin returns what stands up to the line --- that a document may begin with, and the line after it. Without one before
+// limit it is nothing.
+func (f *formatter) begin(limit int) (lines []written, from int, err error) {
+	for line := range limit {
+		behind, ok := strings.CutPrefix(f.lines[line], "---")
+		if behind = strings.TrimSpace(behind); !ok || behind != "" && behind[0] != '#' {
+			continue
+		}
+		lines, err = f.between(0, line)
+		return append(lines, written{text: "---", comment: behind}), line + 1, err
+	}
+	return nil, 0, nil
 }
 
 // flow reports whether a node is written with brackets.

@@ -329,7 +329,7 @@ func (p *parser) parse(data []byte) *node {
 		now.value = top.get(partKey)
 	}
 	if top.isNull() {
-		p.problems.add(p.source.at(1, 1), nil, "the file is empty; it must have %s", p.must)
+		p.empty()
 		return nil
 	}
 	if top.form != mapping {
@@ -337,6 +337,11 @@ func (p *parser) parse(data []byte) *node {
 		return nil
 	}
 	return top
+}
+
+// empty says that there is nothing in a file.
+func (p *parser) empty() {
+	p.problems.add(p.source.at(1, 1), nil, "the file is empty; it must have %s", p.must)
 }
 
 // document returns YAML's own node of a file, or nil after adding problems.
@@ -378,7 +383,7 @@ func (p *parser) yaml(text []byte) *yaml.Node {
 	doc, err := decodeYAML(text)
 	switch {
 	case errors.Is(err, io.EOF):
-		p.problems.add(p.source.at(1, 1), nil, "the file is empty; it must have %s", p.must)
+		p.empty()
 		return nil
 	case errors.Is(err, errSecondDocument):
 		p.problems.add(p.source.at(doc.Line, doc.Column), nil, "a second document begins here; a stack file must be one")
