@@ -1,10 +1,8 @@
 package cmd
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -61,7 +59,7 @@ when the command line can't be understood.`,
 				name := file
 				if file == "-" {
 					name = "stdin"
-					if options.Content, err = io.ReadAll(c.InOrStdin()); err != nil {
+					if options.Content, _, err = p.text(file); err != nil {
 						return &failed{fmt.Errorf("the standard input can't be read: %w", err)}
 					}
 				}
@@ -136,21 +134,14 @@ func lastIndex(all []string, s string) int {
 	return -1
 }
 
-var stackKey = regexp.MustCompile(`^["']?(?:servers|stack|extends)["']?\s*:`)
+var stackKey = regexp.MustCompile(`(?:^(?:\x{FEFF})?|[\r\n])["']?(?:servers|stack|extends)["']?\s*:`)
 
 // isStackFile reports whether a YAML file seems to be meant as a stack file. It goes by the lines, since one with
 // faults is one, too.
 func isStackFile(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return true // so that it is said
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return false
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if stackKey.MatchString(lines.Text()) {
-			return true
-		}
-	}
-	return lines.Err() != nil
+	data, err := stackfile.ReadFile(path)
+	return err != nil || stackKey.Match(data) // an error is to be said
 }

@@ -87,10 +87,12 @@ func (p *program) formatFile(name string, write, show bool) (good bool, err erro
 // text returns the content of a file, or of the standard input for -, and the name to be shown for it.
 func (p *program) text(name string) (data []byte, shown string, err error) {
 	if name == "-" {
-		data, err = io.ReadAll(p.in)
+		data, err = io.ReadAll(io.LimitReader(p.in, stackfile.MaxFile+1))
 		return data, "standard input", err
 	}
-	data, err = os.ReadFile(name)
+	if data, err = stackfile.ReadFile(name); err != nil {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
 	return data, name, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -148,15 +149,18 @@ func TestSARIF(t *testing.T) {
 func TestIsStackFile(t *testing.T) {
 	dir := t.TempDir()
 	for content, want := range map[string]bool{
-		"servers: [http]\n":                true,
-		"# x\n\n\"stack\" : []\n":          true,
-		"extends: base.yaml\n":             true,
-		"urls: {/: {}}\n":                  false,
-		"  stack: below something\n":       false,
-		"stacks: []\n":                     false,
-		"stack: [\n broken":                true,
-		"":                                 false,
-		"a: |\n  servers: in a text\nb: 1": false,
+		"servers: [http]\n":                    true,
+		"# x\n\n\"stack\" : []\n":              true,
+		"extends: base.yaml\n":                 true,
+		"urls: {/: {}}\n":                      false,
+		"  stack: below something\n":           false,
+		"stacks: []\n":                         false,
+		"stack: [\n broken":                    true,
+		"":                                     false,
+		"a: |\n  servers: in a text\nb: 1":     false,
+		"\uFEFFextends: base.yaml\n":           true,
+		"vars: {}\rstack: [say]\r":             true,
+		"a: " + strings.Repeat("long ", 1<<16): false,
 	} {
 		path := filepath.Join(dir, "x.yaml")
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
@@ -165,5 +169,12 @@ func TestIsStackFile(t *testing.T) {
 		if got := isStackFile(path); got != want {
 			t.Errorf("%q: %v, want %v", content, got, want)
 		}
+	}
+	pipe := filepath.Join(dir, "pipe.yaml")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if isStackFile(pipe) {
+		t.Error("a pipe in a folder is taken for a stack file")
 	}
 }

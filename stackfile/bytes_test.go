@@ -106,7 +106,7 @@ func TestBytes(t *testing.T) {
 		{"a name of megabytes", "servers: [http]\nstack: [" + strings.Repeat("x", 1<<20) + "]\n", `2:9: unknown middleware or app "xxx`},
 		{"a pattern of megabytes", goodFile + "urls:\n  ? /" + strings.Repeat("x/", 1<<19) + "\n  : {say: {text: a}}\n", `4:5: the pattern "/x/`},
 		{"a long line", "servers: [http]\nstack: [{use: say, text: " + strings.Repeat("x", 10000) + ", txt: a}]\n", `2:10028: say has no setting "txt"; did you mean "text"?`},
-		{"too large", goodFile + strings.Repeat("# 345678\n", maxFile/9), "1:1: the stack file can't be read: it is larger than 2 MiB; a stack file must not be"},
+		{"too large", goodFile + strings.Repeat("# 345678\n", MaxFile/9), "1:1: the file is larger than 2 MiB; a stack file must not be"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, ps := loadText(t, tt.content)
@@ -208,7 +208,7 @@ func TestCost(t *testing.T) {
 	}
 	all := costlyFiles()
 	for _, c := range costly() {
-		if len(c.content) > maxFile {
+		if len(c.content) > MaxFile {
 			t.Fatalf("%s: the file has %d bytes", c.name, len(c.content))
 		}
 		want := map[string]string{"vars in vain, above many": "come to more than", "overrides of too many entries": "in more than 32768 ways to a stack of 128 entries"}[c.name]
@@ -321,8 +321,8 @@ func TestCostOfProgram(t *testing.T) {
 				for _, r := range components {
 					content = r.what.ReplaceAllString(content, r.is)
 				}
-				if len(content) > maxFile {
-					content = content[:strings.LastIndexByte(content[:maxFile], '\n')+1]
+				if len(content) > MaxFile {
+					content = content[:strings.LastIndexByte(content[:MaxFile], '\n')+1]
 				}
 				write(t, filepath.Join(dir, name), content)
 			}

@@ -147,4 +147,8 @@ func TestContent(t *testing.T) {
 	if err != nil || len(ps) > 0 {
 		t.Errorf("%v\n%v", err, ps)
 	}
+	large := "servers: [http]\nstack: [say]\n" + strings.Repeat("#\n", MaxFile/2)
+	if ps, err = Check(t.Context(), testRegistry(t), path, Options{Content: []byte(large)}, false); err != nil || len(ps) != 1 || ps[0].Text != "the file is larger than 2 MiB; a stack file must not be" {
+		t.Errorf("of one that is too large: %v\n%v", err, ps)
+	}
 }

@@ -60,8 +60,8 @@ func (l *library) open(name, path, must string) (*document, error) {
 	data := l.given
 	if data == nil || len(l.known) > 0 {
 		var err error
-		if data, err = l.disk.read(path, read); err != nil {
-			return nil, plainError(err)
+		if data, err = l.disk.read(path, ReadFile); err != nil {
+			return nil, err
 		}
 	}
 	l.disk.now.stacks = append(l.disk.now.stacks, path)

@@ -23,7 +23,7 @@ import (
 // What a stack file may cost before its content is looked at. A file of 10,000
 // overrides is about 1 MiB.
 const (
-	maxFile  = 2 << 20
+	MaxFile  = 2 << 20 // bytes
 	maxFiles = 4 << 20 // of all files together
 	maxNodes = 1 << 19 // of all files together, with every alias written out
 	maxDepth = 64
@@ -250,17 +250,17 @@ func (n *node) isNull() bool { return n.form == scalar && n.tag == tagNull }
 // pipeTimeout is how long whoever writes to a pipe may take.
 const pipeTimeout = 5 * time.Second
 
-// read returns the content of a stack file. An oversized one is an error. It comes back also from a pipe that nobody
-// writes to.
-func read(path string) ([]byte, error) {
+// ReadFile returns the content of a stack file, of one that is larger than [MaxFile] a byte more than that. It comes back also
+// from a pipe that nobody writes to. The error doesn't name the file.
+func ReadFile(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, plainError(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, plainError(err)
 	}
 	if info.IsDir() {
 		return nil, errors.New("it is a folder; it must be a stack file")
@@ -269,14 +269,11 @@ func read(path string) ([]byte, error) {
 	if pipe {
 		_ = f.SetReadDeadline(time.Now().Add(pipeTimeout)) // all pipes have deadlines
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	switch {
-	case err == nil && len(data) > maxFile:
-		err = fmt.Errorf("it is larger than %d MiB; a stack file must not be", maxFile>>20)
-	case pipe && (errors.Is(err, os.ErrDeadlineExceeded) || err == nil && len(data) == 0):
+	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	if pipe && (errors.Is(err, os.ErrDeadlineExceeded) || err == nil && len(data) == 0) {
 		err = errors.New("it is a pipe that nobody writes to; it must be a stack file")
 	}
-	return data, err
+	return data, plainError(err)
 }
 
 // parser turns YAML's nodes into ours.
@@ -358,6 +355,11 @@ const byteOrderMark = "\uFEFF"
 
 // readable returns a file as a text, if it is one that YAML may be in, and adds a problem if it isn't.
 func (p *parser) readable(data []byte) (text string, ok bool) {
+	if len(data) > MaxFile {
+		p.text = p.problems.read(p.source, "")
+		p.problems.add(p.source.at(1, 1), nil, "the file is larger than %d MiB; a stack file must not be", MaxFile>>20)
+		return "", false
+	}
 	text = string(data)
 	p.text = p.problems.read(p.source, text)
 	if at, r, ok := p.unreadable(); ok {
