@@ -207,6 +207,9 @@ func (c *linter) settings(p *planned, site registry.Site, public string) {
 
 // secrets finds those of an instance that stand in the file.
 func (c *linter) secrets(p *planned) {
+	if len(p.secrets) == 0 {
+		return
+	}
 	for _, path := range p.origins.paths() {
 		n := p.origins.at(path)
 		if n.form == scalar && n.text != "" && !n.expanded() && secretAt(p.def.Settings, path) {
