@@ -203,7 +203,7 @@ func TestRun(t *testing.T) {
 		Run(t, around(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			var rw response.Writer
 			rw.Init(w, func() { w.Header().Set("X-Wrapped", "1") })
-			next.ServeHTTP(&rw, r.Clone(r.Context()))
+			next.ServeHTTP(&rw, r.WithContext(r.Context()))
 		}))
 	})
 	t.Run("app", func(t *testing.T) { Run(t, always[http.Handler](http.HandlerFunc(page))) })
