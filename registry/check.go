@@ -60,7 +60,7 @@ func (d *Definition) Constraints(cfg any) []SettingError {
 var check = sync.OnceValue(func() *validator.Validate {
 	v := validator.New(validator.WithRequiredStructEnabled())
 	v.RegisterTagNameFunc(func(f reflect.StructField) string { return f.Tag.Get("yaml") })
-	v.RegisterCustomTypeFunc(func(f reflect.Value) any { return f.Interface().(Secret).text }, Secret{})
+	v.RegisterCustomTypeFunc(func(f reflect.Value) any { return f.Interface().(Secret).Reveal() }, Secret{})
 	return v
 })
 

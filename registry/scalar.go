@@ -144,20 +144,33 @@ const redacted = "[redacted]"
 
 // Secret is a text that is never printed, such as a password. Whatever formats it, as text, in a
 // log or as JSON, gets "[redacted]".
-type Secret struct{ text string }
+type Secret struct {
+	// Fmt calls no method of what is in an unexported field, and prints what it finds there: an address.
+	text *string
+}
 
 // NewSecret returns text as a Secret.
-func NewSecret(text string) Secret { return Secret{text: text} }
+func NewSecret(text string) Secret {
+	if text == "" {
+		return Secret{}
+	}
+	return Secret{text: &text}
+}
 
 // Reveal returns the text. Call it only where the text is used.
-func (s Secret) Reveal() string { return s.text }
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
 
 // IsZero reports whether the text is empty.
-func (s Secret) IsZero() bool { return s.text == "" }
+func (s Secret) IsZero() bool { return s.text == nil }
 
 // String returns "[redacted]", or nothing for an empty secret.
 func (s Secret) String() string {
-	if s.text == "" {
+	if s.text == nil {
 		return ""
 	}
 	return redacted

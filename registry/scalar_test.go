@@ -154,9 +154,15 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 		List     []registry.Secret
 		Map      map[string]registry.Secret
 	}{secret, []registry.Secret{secret}, map[string]registry.Secret{"a": secret}}
+	// As a component keeps its settings, in a field of its own that nobody else sees.
+	type settings struct{ Password registry.Secret }
+	hidden := struct {
+		cfg      settings
+		password registry.Secret
+	}{settings{secret}, secret}
 	var printed []string
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%T", "%10s"} {
-		printed = append(printed, fmt.Sprintf(verb, secret), fmt.Sprintf(verb, &secret), fmt.Sprintf(verb, holder))
+		printed = append(printed, fmt.Sprintf(verb, secret), fmt.Sprintf(verb, &secret), fmt.Sprintf(verb, holder), fmt.Sprintf(verb, hidden), fmt.Sprintf(verb, &hidden))
 	}
 	b, err := json.Marshal(holder)
 	if err != nil {
