@@ -24,6 +24,9 @@ type exchange struct {
 	left   int64          // of CONTENT_LENGTH, -1 when it isn't known
 	whole  bool           // the end of the body has come
 	vain   bool           // the handler takes no more of it
+	until  time.Time      // when the rest of it must have come, after the handler is done; zero before
+	rest   int            // how much of it has come since then
+	amid   bool           // a record has begun, and its end wasn't reached
 	cancel context.CancelFunc
 
 	ended  atomic.Bool   // what comes now is the next request
@@ -72,10 +75,11 @@ func (x *exchange) run(r *http.Request) bool {
 	}()
 	x.take()
 	<-x.done
-	if !x.whole && !x.failed {
+	over := x.whole && !x.amid // where the next request would begin
+	if !over && !x.failed {
 		x.net.Linger(x.in)
 	}
-	return x.keep && x.whole && !x.failed
+	return x.keep && over && !x.failed
 }
 
 // answer has the handler answer r, and ends the request.
@@ -135,9 +139,34 @@ func (x *exchange) take() {
 // errAborted says that ABORT_REQUEST came.
 var errAborted = errors.New("the front server aborted the request")
 
-// await waits for something to come. A body that stalls is over for the handler, but the visitor may still be there.
-func (x *exchange) await() error {
+// What may come of a body when the handler is done, so that the connection can be kept.
+const (
+	restSize = 256 << 10 // which is what net/http skips
+	restTime = time.Second
+)
+
+// awaitRest is await when the handler is done. What comes behind the body is the next request.
+func (x *exchange) awaitRest(n int) error {
+	if x.until.IsZero() {
+		x.until = time.Now().Add(restTime)
+	}
+	for !x.whole && x.keep && x.rest <= restSize && time.Now().Before(x.until) {
+		if x.net.SetReadDeadline(x.until) != nil {
+			return os.ErrClosed
+		}
+		if _, err := x.in.Peek(n); !errors.Is(err, os.ErrDeadlineExceeded) { // which may be one that was set to wake us
+			return err
+		}
+	}
+	return os.ErrDeadlineExceeded
+}
+
+// await waits for n bytes to come. A body that stalls is over for the handler, but the visitor may still be there.
+func (x *exchange) await(n int) error {
 	for {
+		if x.ended.Load() {
+			return x.awaitRest(n)
+		}
 		wait := x.cfg.BodyIdleTimeout
 		if x.whole || x.vain {
 			wait = 0
@@ -146,12 +175,12 @@ func (x *exchange) await() error {
 			return os.ErrClosed
 		}
 		if x.ended.Load() { // its deadline may be gone
-			return os.ErrDeadlineExceeded
+			continue
 		}
-		_, err := x.in.Peek(1)
+		_, err := x.in.Peek(n)
 		switch {
-		case x.ended.Load(): // what came belongs to the next request
-			return os.ErrDeadlineExceeded
+		case x.ended.Load():
+			continue
 		case wait == 0 || !errors.Is(err, os.ErrDeadlineExceeded):
 			return err
 		}
@@ -165,13 +194,21 @@ func (x *exchange) await() error {
 
 // next takes a record.
 func (x *exchange) next() error {
-	if err := x.await(); err != nil {
+	if err := x.await(fcgi.HeaderSize); err != nil {
 		return err
 	}
 	h, err := fcgi.ReadHeader(x.in)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	err = x.record(h)
+	x.amid = err != nil && !errors.Is(err, errAborted)
+	return err
+}
+
+// record takes the content of a record.
+func (x *exchange) record(h fcgi.Header) error {
+	switch {
 	case h.ID == 0:
 		return x.manage(h)
 	case h.ID != x.id:
@@ -212,7 +249,7 @@ func (x *exchange) feed(h fcgi.Header) error {
 		}
 	}
 	for left := h.Length; left > 0; {
-		if err := x.await(); err != nil {
+		if err := x.await(1); err != nil {
 			return err
 		}
 		data, _ := x.in.Peek(min(left, x.in.Buffered())) // it is there
@@ -220,9 +257,25 @@ func (x *exchange) feed(h fcgi.Header) error {
 			_, err := x.body.Write(data)
 			x.vain = err != nil // the handler has closed it
 		}
-		left -= len(data)
+		if left -= len(data); x.ended.Load() {
+			x.rest += len(data)
+		}
 		_, _ = x.in.Discard(len(data)) // as above
 	}
-	_, err := x.in.Discard(h.Padding)
-	return err
+	return x.pass(h.Padding)
+}
+
+// skip passes over the content of a record.
+func (x *exchange) skip(h fcgi.Header) error { return x.pass(h.Length + h.Padding) }
+
+// pass passes over n bytes.
+func (x *exchange) pass(n int) error {
+	for n > 0 {
+		if err := x.await(1); err != nil {
+			return err
+		}
+		passed, _ := x.in.Discard(min(n, x.in.Buffered())) // they are there
+		n -= passed
+	}
+	return nil
 }

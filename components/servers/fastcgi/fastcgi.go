@@ -27,7 +27,8 @@
 // # Connections
 //
 // A connection is kept for more requests when the front server asks for that, and carries one at a time:
-// a second one amid the first is declined with FCGI_CANT_MPX_CONN. FCGI_GET_VALUES is answered.
+// a second one amid the first is declined with FCGI_CANT_MPX_CONN. FCGI_GET_VALUES is answered. What is left of a body when
+// the answer is finished is passed over if that is no more than 256 KiB and comes within a second; otherwise the connection is closed.
 //
 // # Limits
 //

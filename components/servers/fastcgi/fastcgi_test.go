@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +144,27 @@ func TestKept(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("records of request %d (-want +got):\n%s", id+1, diff)
 		}
+	}
+}
+
+// It is kept whether or not the handler has waited for the end of the body.
+func TestKeptUnread(t *testing.T) {
+	for name, vars := range map[string][]string{"none": nil, "empty": {"CONTENT_LENGTH", "0"}, "short": {"CONTENT_LENGTH", "4"}, "long": {"CONTENT_LENGTH", "200000"}} {
+		t.Run(name, func(t *testing.T) {
+			f := connect(t, start(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, nil))
+			size := 0
+			if vars != nil {
+				size, _ = strconv.Atoi(vars[1]) // it is a number
+			}
+			for id := range uint16(300) {
+				f.send(t, request(id+1, fcgi.KeepConn, strings.Repeat("x", size), vars...))
+				got := []string{f.next(t), f.next(t), f.next(t)}
+				want := []string{fmt.Sprintf(`STDOUT %d "Status: 204 No Content\r\n\r\n"`, id+1), fmt.Sprintf(`STDOUT %d ""`, id+1), fmt.Sprintf("END_REQUEST %d, status 0", id+1)}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Fatalf("records of request %d (-want +got):\n%s", id+1, diff)
+				}
+			}
+		})
 	}
 }
 

@@ -60,8 +60,8 @@ const MaxContent = 65528
 // version is the only one there is.
 const version = 1
 
-// headerSize is how long a record's header is.
-const headerSize = 8
+// HeaderSize is how long a record's header is.
+const HeaderSize = 8
 
 // Header begins a record: Length bytes of content follow it, and then Padding bytes that mean nothing.
 type Header struct {
@@ -76,7 +76,7 @@ var ErrVersion = errors.New("it isn't FastCGI 1")
 
 // ReadHeader reads a record's header. The error is [io.EOF] only when there was nothing to read.
 func ReadHeader(r *bufio.Reader) (Header, error) {
-	b, err := r.Peek(headerSize)
+	b, err := r.Peek(HeaderSize)
 	switch {
 	case len(b) > 0 && b[0] != version:
 		return Header{}, fmt.Errorf("%w: it begins with %q", ErrVersion, b)
@@ -91,7 +91,7 @@ func ReadHeader(r *bufio.Reader) (Header, error) {
 		Length:  int(binary.BigEndian.Uint16(b[4:])),
 		Padding: int(b[6]),
 	}
-	_, err = r.Discard(headerSize)
+	_, err = r.Discard(HeaderSize)
 	return h, err
 }
 
