@@ -432,6 +432,11 @@ func TestBrokenMiddleware(t *testing.T) {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { first.ServeHTTP(w, r) })
 			}, nil
 		}))},
+		{"request made anew", []string{"body", "trailers"}, breaking(around(
+			func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				next.ServeHTTP(w, (&http.Request{Method: r.Method, URL: r.URL, Header: r.Header, Body: r.Body, ContentLength: r.ContentLength}).WithContext(r.Context()))
+			},
+		))},
 		{"request header changed", []string{"request kept"}, breaking(around(
 			func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				r.Header.Set("X-User", "somebody")

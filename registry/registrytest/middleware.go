@@ -160,7 +160,22 @@ func reads(r io.Reader, want string) error {
 func passBody(ctx context.Context, p *passage) error {
 	sent := strings.Repeat("0123456789abcdef", 48)
 	for _, chunked := range []bool{false, true} {
+		const target = "/some%20path/?a=b&a=c"
+		var body io.Reader = strings.NewReader(sent)
+		if chunked {
+			body = io.MultiReader(body) // of unknown length
+		}
+		r, err := p.request(ctx, http.MethodPost, target, body)
+		if err != nil {
+			return err
+		}
+		r.Header.Set("X-Probe", "1")
+		host := r.Host
 		result := p.answer(func(w http.ResponseWriter, r *http.Request) error {
+			if r.Host != host || r.RequestURI != target || r.RemoteAddr == "" || !strings.HasPrefix(r.Proto, p.protocol) {
+				return fmt.Errorf("the handler got the Host %q, the RequestURI %q, the RemoteAddr %q and the Proto %q; want %q, %q, an address and %s",
+					r.Host, r.RequestURI, r.RemoteAddr, r.Proto, host, target, p.protocol)
+			}
 			got, err := io.ReadAll(r.Body)
 			if err != nil {
 				return fmt.Errorf("reading the request's body: %w", err)
@@ -185,15 +200,6 @@ func passBody(ctx context.Context, p *passage) error {
 			_, err = io.WriteString(w, sent[100:])
 			return err
 		})
-		var body io.Reader = strings.NewReader(sent)
-		if chunked {
-			body = io.MultiReader(body) // of unknown length
-		}
-		r, err := p.request(ctx, http.MethodPost, "/some%20path/?a=b&a=c", body)
-		if err != nil {
-			return err
-		}
-		r.Header.Set("X-Probe", "1")
 		a, err := p.do(p.protocol, r)
 		if err != nil {
 			return err
