@@ -61,7 +61,7 @@ func ParseSize(s string) (Size, error) {
 	if err != nil || unit == "" {
 		return 0, errors.New("it must be a number of bytes such as 4096 or 64KiB")
 	}
-	if f *= float64(factor); f >= math.MaxInt64 || f != math.Trunc(f) {
+	if f *= float64(factor); math.Abs(f) >= math.MaxInt64 || f != math.Trunc(f) {
 		return 0, errors.New("it must be a whole number of bytes such as 4096 or 64KiB")
 	}
 	return Size(f), nil

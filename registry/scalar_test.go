@@ -49,6 +49,7 @@ func TestParseSize(t *testing.T) {
 		{text: "-9000000TiB", err: "it is too large"},
 		{text: "9999999999999999999", err: "it must be a number of bytes such as 4096 or 64KiB"},
 		{text: "99999999.5TiB", err: "it must be a whole number of bytes such as 4096 or 64KiB"},
+		{text: "-99999999.5TiB", err: "it must be a whole number of bytes such as 4096 or 64KiB"},
 		{text: "NaN", err: `the unit "NaN" is unknown; it must be one of B, kB, MB, GB, TB, KiB, MiB, GiB or TiB`},
 		{text: "0x10", err: "it must be a number of bytes such as 4096 or 64KiB"},
 	} {
