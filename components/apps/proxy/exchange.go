@@ -56,7 +56,7 @@ func join(failures []error) error {
 // repeatable reports whether a question that failed so can be asked again without doing anything twice.
 func (q *question) repeatable(err error) bool {
 	if _, ok := errors.AsType[*unreachableError](err); ok {
-		return q.body == nil || !q.body.begun.Load()
+		return q.body == nil || q.body.all != nil || !q.body.begun.Load()
 	}
 	_, broken := errors.AsType[*brokenError](err)
 	return broken && q.safe()
@@ -169,10 +169,10 @@ func (x *exchange) converse(now time.Time) error {
 	switch {
 	case x.body == nil:
 		_, err = x.write(now, head)
-	case x.body.short(x.Request):
-		if _, err = x.bw.Write(head); err == nil {
-			err = x.send()
-		}
+	case x.body.all != nil:
+		_, _ = x.bw.Write(head) // Flush says what went wrong
+		_, _ = x.bw.Write(x.body.all)
+		err = x.bw.Flush()
 		now = time.Now()
 	default:
 		if _, err := x.bw.Write(head); err != nil {
@@ -194,9 +194,6 @@ func (x *exchange) converse(now time.Time) error {
 			}
 			x.await(time.Now())
 		}()
-	}
-	if err != nil && x.body != nil && x.bw.Flush() == nil {
-		return err // it's the request that is broken
 	}
 	// An upstream may answer and close before it has read everything, so that writing fails. What
 	// it said counts.
@@ -289,10 +286,8 @@ func (x *exchange) send() error {
 		dst = httputil.NewChunkedWriter(bw)
 	}
 	var written int64
-	if !x.body.short(r) {
-		if err := bw.Flush(); err != nil {
-			return err
-		}
+	if err := bw.Flush(); err != nil {
+		return err
 	}
 	for {
 		n, err := x.body.Read(buf)

@@ -57,8 +57,12 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.describe(q)
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
 		q.body = &upload{body: r.Body, writing: make(chan struct{})}
+		if err := q.body.fetch(r); err != nil {
+			p.fail(q, err)
+			return
+		}
 		control := http.NewResponseController(w)
-		if !q.body.short(r) {
+		if q.body.all == nil {
 			// Otherwise net/http takes what it finds of the body when the answer begins. Servers that
 			// never do so don't know the call.
 			_ = control.EnableFullDuplex()

@@ -366,6 +366,48 @@ func TestStale(t *testing.T) {
 }
 
 // TestPassive proves that an upstream which fails is left out, and taken in again.
+// late is a body that comes when f has returned.
+type late struct {
+	io.Reader
+	f func()
+}
+
+func (l *late) Read(p []byte) (int, error) {
+	l.f()
+	return l.Reader.Read(p)
+}
+
+// TestLateBody proves that no connection is kept waiting for a short body: the upstream might close it meanwhile.
+func TestLateBody(t *testing.T) {
+	closing, closed := make(chan struct{}), make(chan struct{})
+	upstream := script(t, func(n int, c net.Conn) {
+		r, err := http.ReadRequest(bufio.NewReader(c))
+		if err != nil {
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		say(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n%d%4s", n, body)
+		if n == 0 {
+			<-closing
+			c.Close()
+			close(closed)
+		}
+	})
+	h := open(t, to(upstream))
+	ask := func(body io.Reader) answer {
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/", body)
+		r.ContentLength = 4
+		w := httptest.NewRecorder()
+		catcher{h}.ServeHTTP(w, r)
+		return answer{w.Code, w.Header(), w.Body.String()}
+	}
+	ask(strings.NewReader("soon")).want(t, 200, "0soon")
+	ask(&late{strings.NewReader("late"), sync.OnceFunc(func() {
+		close(closing)
+		<-closed
+	})}).want(t, 200, "1late")
+}
+
 func TestPassive(t *testing.T) {
 	var calls atomic.Int32
 	bad := script(t, func(_ int, c net.Conn) {

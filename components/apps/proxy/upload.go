@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 // upload is the body of a request on its way to an upstream.
 type upload struct {
 	body  io.Reader
+	all   []byte      // a short one, which is read before an upstream is asked; nil for another
 	begun atomic.Bool // something was asked of it: the request can't be made a second time
 
 	// writing is closed when nobody reads it any more; started says that somebody does.
@@ -25,11 +27,21 @@ type upload struct {
 	err error // why it couldn't be read to its end
 }
 
-// shortBody is how long a body may be to be sent before the answer is looked for.
+// shortBody is how long a body may be to be read before an upstream is asked, and sent before the answer is looked for. No
+// connection waits for it then, which the upstream might close meanwhile.
 const shortBody = 16 << 10
 
-func (u *upload) short(r *http.Request) bool {
-	return r.ContentLength > 0 && r.ContentLength <= shortBody
+// fetch reads the body if it is a short one.
+func (u *upload) fetch(r *http.Request) error {
+	if r.ContentLength <= 0 || r.ContentLength > shortBody {
+		return nil
+	}
+	all := make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(u, all); err != nil {
+		return cmp.Or(u.failed(), err)
+	}
+	u.all = all
+	return nil
 }
 
 func (u *upload) Read(p []byte) (int, error) {
