@@ -255,7 +255,7 @@ func (x *exchange) receive() error {
 			x.answer = resp
 			return nil
 		}
-		if resp.StatusCode != http.StatusContinue && x.w != nil {
+		if resp.StatusCode != http.StatusContinue && x.w != nil && x.ProtoAtLeast(1, 1) {
 			x.inform(resp)
 		}
 	}

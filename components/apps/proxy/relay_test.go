@@ -165,6 +165,16 @@ func TestHints(t *testing.T) {
 	if got := resp.Header; got.Get("X-Outer") != "1" || got["Link"] != nil {
 		t.Errorf("the response's header is %v; want X-Outer and no Link", got)
 	}
+	// RFC 9110, 15.2: who speaks HTTP/1.0 doesn't know them.
+	old, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	say(old, "GET / HTTP/1.0\r\n\r\n")
+	if text, err := io.ReadAll(old); err != nil || !strings.HasPrefix(string(text), "HTTP/1.0 200 OK\r\n") {
+		t.Errorf("over HTTP/1.0 the answer is %q, %v", text, err)
+	}
 }
 
 // TestUpgrade proves that what a client says before the protocol is switched isn't lost, that each side hears of the
