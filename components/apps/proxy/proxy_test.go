@@ -898,6 +898,30 @@ func TestKept(t *testing.T) {
 		ask(t, front(t, cfg), "GET", "/", nil)
 		<-closed
 	})
+	t.Run("not used when idle for too long", func(t *testing.T) {
+		upstream := script(t, func(n int, c net.Conn) {
+			for b := bufio.NewReader(c); ; {
+				if _, err := http.ReadRequest(b); err != nil {
+					return
+				}
+				say(c, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d", n)
+			}
+		})
+		cfg := to(upstream)
+		cfg.IdleTimeout = time.Hour
+		h := open(t, cfg)
+		ask := func() answer {
+			w := httptest.NewRecorder()
+			catcher{h}.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
+			return answer{w.Code, w.Header(), w.Body.String()}
+		}
+		ask().want(t, 200, "0")
+		kept := h.(*proxy).upstreams[0].pool.idle[0]
+		kept.since = kept.since.Add(-time.Minute)
+		ask().want(t, 200, "0")
+		kept.since = kept.since.Add(-time.Hour) // as when nobody has looked yet
+		ask().want(t, 200, "1")
+	})
 }
 
 func TestSettings(t *testing.T) {
