@@ -85,7 +85,7 @@ func (u *upstream) ask(ctx context.Context, q *question) (*exchange, error) {
 	for {
 		now := time.Now()
 		l := u.pool.get()
-		if l != nil && (now.Sub(l.since) >= u.cfg.IdleTimeout || !l.usable(now, !q.safe())) {
+		if l != nil && (now.Sub(l.since) >= u.cfg.IdleTimeout || !l.usable()) {
 			l.cut()
 			continue
 		}

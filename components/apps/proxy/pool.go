@@ -77,6 +77,7 @@ func (p *pool) close() {
 type link struct {
 	net.Conn
 	raw   net.Conn // the same without TLS
+	probe *probe   // of raw
 	br    *bufio.Reader
 	bw    *bufio.Writer
 	head  []byte    // for the header of a request
@@ -102,7 +103,7 @@ const (
 )
 
 func newLink(conn, raw net.Conn, idle time.Duration) *link {
-	l := &link{Conn: conn, raw: raw, idle: idle}
+	l := &link{Conn: conn, raw: raw, probe: newProbe(raw), idle: idle}
 	l.br, l.bw = bufio.NewReader(l), bufio.NewWriter(l)
 	return l
 }
@@ -185,10 +186,21 @@ func (l *link) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// fresh is for how long a connection is used again without a look whether it is still open.
-const fresh = 100 * time.Millisecond
-
-// usable reports whether a kept connection is still open, as far as can be known without waiting.
-func (l *link) usable(now time.Time, certain bool) bool {
-	return !certain && now.Sub(l.since) < fresh || alive(l.raw)
+// usable reports whether a kept connection is still open and quiet, as far as can be known without waiting. What the upstream
+// has said unasked would be taken for the answer to the next question, which may be somebody else's.
+func (l *link) usable() bool {
+	if !l.probe.alive() {
+		return false
+	}
+	if l.Conn == l.raw {
+		return true
+	}
+	// TLS may have read more than it has handed out.
+	l.early = time.Time{}
+	if l.SetReadDeadline(time.Unix(1, 0)) != nil {
+		return false
+	}
+	var b [1]byte
+	n, err := l.Conn.Read(b[:])
+	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
@@ -282,6 +283,87 @@ func TestPath(t *testing.T) {
 	catcher{h}.ServeHTTP(w, r)
 	if got := w.Body.String(); got != "/new" {
 		t.Errorf("for a path that was changed to /new the upstream is asked for %q", got)
+	}
+}
+
+// together is a connection that can hold back what is written, until there is more of it.
+type together struct {
+	net.Conn
+	hold bool
+	held []byte
+}
+
+func (c *together) Write(p []byte) (int, error) {
+	c.held = append(c.held, p...)
+	if c.hold {
+		return len(p), nil
+	}
+	_, err := c.Conn.Write(c.held)
+	c.held = nil
+	return len(p), err
+}
+
+// TestUnasked proves that what an upstream says without being asked, such as the body of an answer to HEAD, isn't taken for
+// the answer to the next question.
+func TestUnasked(t *testing.T) {
+	const unasked = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+	more, said := make(chan struct{}), make(chan struct{})
+	talk := func(c net.Conn, together *together) {
+		b := bufio.NewReader(c)
+		for {
+			r, err := http.ReadRequest(b)
+			if err != nil {
+				return
+			}
+			switch {
+			case r.URL.Path == "/at-once":
+				together.hold = true
+				say(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+				together.hold = false
+				say(c, unasked)
+			case r.Method == http.MethodHead:
+				say(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+				<-more
+				say(c, unasked)
+				said <- struct{}{}
+			default:
+				say(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood")
+			}
+		}
+	}
+	certified := httptest.NewTLSServer(nil)
+	defer certified.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(certified.Certificate())
+	plain := script(t, func(_ int, c net.Conn) {
+		one := &together{Conn: c}
+		talk(one, one)
+	})
+	secure := "https" + strings.TrimPrefix(script(t, func(_ int, c net.Conn) {
+		one := &together{Conn: c}
+		talk(tls.Server(one, &tls.Config{Certificates: certified.TLS.Certificates}), one)
+	}), "http")
+	for _, upstream := range []string{plain, secure} {
+		for _, path := range []string{"/", "/at-once"} {
+			t.Run(upstream[:5]+path, func(t *testing.T) {
+				h := open(t, to(upstream))
+				if config := h.(*proxy).upstreams[0].tls; config != nil {
+					config.RootCAs = roots
+				}
+				for range 3 {
+					w := httptest.NewRecorder()
+					catcher{h}.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "HEAD", path, nil))
+					answer{w.Code, w.Header(), w.Body.String()}.want(t, 200, "")
+					if path == "/" {
+						more <- struct{}{}
+						<-said
+					}
+					w = httptest.NewRecorder()
+					catcher{h}.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/good", nil))
+					answer{w.Code, w.Header(), w.Body.String()}.want(t, 200, "good")
+				}
+			})
+		}
 	}
 }
 
