@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/stackd/stackd/registry/environ"
 	"github.com/stackd/stackd/registry/response"
@@ -69,6 +70,11 @@ func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(r.Context())
 	r.Header = r.Header.Clone()
 	h.edit.apply(r.Header)
+	for name := range r.Header {
+		if strings.Contains(name, "_") && slices.Contains(h.edit.remove, http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))) {
+			delete(r.Header, name)
+		}
+	}
 	for _, fields := range [][]field{h.edit.set, h.edit.add, h.edit.absent} {
 		for _, f := range fields {
 			environ.Claim(r.Header, f.name)

@@ -24,7 +24,8 @@
 // Early hints and other 1xx responses aren't changed, nor what an app writes to a
 // connection that it took over.
 //
-// Requests are changed for what stands further in only.
+// Requests are changed for what stands further in only. What is removed from them is removed also where it has an
+// underscore for a hyphen, since many apps can't tell these apart.
 //
 // Host can't be changed in a request, nor can the fields that say how a message is sent:
 // Connection, Content-Length, Keep-Alive, Trailer, Transfer-Encoding and Upgrade.

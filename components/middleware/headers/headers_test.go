@@ -77,6 +77,18 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// TestUnderscore looks whether what is removed comes through in a form that many apps can't tell from it.
+func TestUnderscore(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header = http.Header{"X-Debug": {"1"}, "X_debug": {"1"}, "X_other": {"1"}}
+	h := wrap(t, Config{Request: changes{Remove: []string{"x-debug"}}}, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if diff := cmp.Diff(http.Header{"X_other": {"1"}}, r.Header); diff != "" {
+			t.Errorf("the header further in (-want +got):\n%s", diff)
+		}
+	}))
+	h.ServeHTTP(httptest.NewRecorder(), r)
+}
+
 // TestClaimed looks whether a client can have a proxy further in drop what is set here.
 func TestClaimed(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
