@@ -122,7 +122,11 @@ type field struct {
 func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	for _, f := range a.header {
-		header[f.name] = f.values
+		if f.name == "Set-Cookie" || f.name == "Vary" {
+			header[f.name] = append(header[f.name], f.values...) // both can stand
+		} else {
+			header[f.name] = f.values
+		}
 	}
 	w.WriteHeader(a.status)
 	if r.Method != http.MethodHead && len(a.body) > 0 {

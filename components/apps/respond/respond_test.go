@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -215,3 +216,21 @@ type discard struct{ header http.Header }
 func (d discard) Header() http.Header         { return d.header }
 func (d discard) WriteHeader(int)             {}
 func (d discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// TestBeside proves that what middleware has set stays where both can stand: without Vary: Origin a cache would give the
+// answer for one origin to all.
+func TestBeside(t *testing.T) {
+	h := open(t, Config{Status: 200, Type: "text/plain", Headers: map[string]string{"Vary": "Accept", "Set-Cookie": "b=2", "X-Other": "2"}})
+	for range 2 {
+		w := httptest.NewRecorder()
+		for name, value := range map[string]string{"Vary": "Origin", "Set-Cookie": "a=1", "X-Other": "1"} {
+			w.Header().Set(name, value)
+		}
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		for name, want := range map[string][]string{"Vary": {"Origin", "Accept"}, "Set-Cookie": {"a=1", "b=2"}, "X-Other": {"2"}} {
+			if got := w.Header()[name]; !slices.Equal(got, want) {
+				t.Errorf("%s is %q, want %q", name, got, want)
+			}
+		}
+	}
+}
