@@ -24,6 +24,8 @@ type guard struct {
 	before http.Header // what the inner header got of it last
 	sent   bool        // the header is out
 	bare   bool        // it has no body after it
+	media  string      // what it said of the body, as the app may change its own at any time
+	length string
 	bytes  int64
 
 	mu       sync.Mutex
@@ -120,16 +122,16 @@ func (g *guard) sync() {
 func (g *guard) commit() {
 	if !g.sent {
 		g.sync()
-		g.sent = true
+		g.sent, g.media, g.length = true, g.header.Get("Content-Type"), g.header.Get("Content-Length")
 	}
 }
 
 // unfinished reports whether a response that was sent has not come to its end, as far as one can tell.
 func (g *guard) unfinished() bool {
-	if media, _, err := mime.ParseMediaType(g.header.Get("Content-Type")); err == nil && media == "text/event-stream" {
+	if media, _, err := mime.ParseMediaType(g.media); err == nil && media == "text/event-stream" {
 		return false
 	}
-	announced, err := strconv.ParseInt(g.header.Get("Content-Length"), 10, 64)
+	announced, err := strconv.ParseInt(g.length, 10, 64)
 	return !g.hijacked && !g.bare && (err != nil || announced > g.bytes)
 }
 

@@ -148,7 +148,9 @@ func (j *job) hang(timer *time.Timer) {
 		j.pool.restart(fmt.Sprintf("%d hung requests of a pool go on running, and max_zombies is %d", zombies, j.pool.MaxZombies))
 	}
 	j.free()
-	failure.Report(j.r, failure.WithStatus(hung, http.StatusGatewayTimeout))
+	if !j.sent || j.unfinished() {
+		failure.Report(j.r, failure.WithStatus(hung, http.StatusGatewayTimeout))
+	}
 }
 
 // finish brings what came of the app to the server's goroutine. Hung is why its context was ended, or nil.

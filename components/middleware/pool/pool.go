@@ -32,8 +32,9 @@
 // Its context ends, which most apps heed: then the answer is 504, made by the errors middleware further out, and
 // the incident shows where each goroutine of the request stood. Go can't stop one that doesn't heed it.
 // A second later the request is answered all the same, and another takes its place; what the app writes from
-// then on goes nowhere. It is a zombie, which is counted until it ends: the log says when one begins and ends, and
-// stackd status where each hangs. A reload doesn't wait for zombies, and closes what they use.
+// then on goes nowhere. A response that was there as a whole goes out as it is. The request is a zombie, which is
+// counted until it ends: the log says when one begins and ends, and stackd status where each hangs. A reload doesn't
+// wait for zombies, and closes what they use.
 //
 // When there are more than max_zombies, a restart is the only help. Where several processes share the work
 // (processes:), this one is replaced: it answers what it has begun, and ends. Elsewhere the log tells as an

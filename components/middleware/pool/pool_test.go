@@ -275,6 +275,30 @@ func TestHung(t *testing.T) {
 	})
 }
 
+// TestHungAfterAll has an app that hangs when its response is there as a whole: the client gets it.
+func TestHungAfterAll(t *testing.T) {
+	for _, header := range []string{"Content-Length", "Content-Type"} {
+		synctest.Test(t, func(t *testing.T) {
+			release := make(chan struct{})
+			s := newSite(t, func(c *Config) { c.HungAfter = 10 * time.Second }, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set(header, map[string]string{"Content-Length": "5", "Content-Type": "text/event-stream"}[header])
+				_, _ = io.WriteString(w, "whole")
+				stuck(release)
+				w.Header().Set(header, "0")
+			})
+			o := s.ask(t.Context())
+			if o.took != 11*time.Second || o.panicked != nil || len(o.catcher) > 0 || o.Body.String() != "whole" {
+				t.Errorf("with %s: %q after %v, reported %v, panicked with %v", header, o.Body, o.took, o.catcher, o.panicked)
+			}
+			if !strings.Contains(s.logged(), "a hung request goes on running") {
+				t.Errorf("the log says %q", s.logged())
+			}
+			close(release)
+			synctest.Wait()
+		})
+	}
+}
+
 // TestGivesUp has apps that heed the end of the context.
 func TestGivesUp(t *testing.T) {
 	for _, test := range []struct {
