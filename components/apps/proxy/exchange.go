@@ -316,7 +316,7 @@ func (x *exchange) send() error {
 		return io.ErrUnexpectedEOF
 	case chunked:
 		_, _ = bw.WriteString("0\r\n")
-		for _, name := range trailers(r.Trailer) {
+		for _, name := range x.trailers() {
 			for _, value := range r.Trailer[name] {
 				_, _ = bw.Write(appendField(nil, name, value))
 			}

@@ -122,7 +122,7 @@ func (q *question) appendHead(b []byte, u *upstream) ([]byte, error) {
 		b = append(strconv.AppendInt(append(b, "Content-Length: "...), r.ContentLength, 10), "\r\n"...)
 	default:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
-		if names := trailers(r.Trailer); len(names) > 0 {
+		if names := q.trailers(); len(names) > 0 {
 			b = appendField(b, "Trailer", strings.Join(names, ", "))
 		}
 	}
@@ -183,11 +183,12 @@ func appendField(b []byte, name, value string) []byte {
 	return append(b, "\r\n"...)
 }
 
-// trailers returns the names of the fields that may be sent after a body (RFC 9110, 6.5.1).
-func trailers(h http.Header) []string {
+// trailers returns the names of the fields that are sent after the body (RFC 9110, 6.5.1). There are upstreams that take
+// them for a part of the header, so that none says there what it couldn't say here.
+func (q *question) trailers() []string {
 	var names []string
-	for name := range h {
-		if httpguts.ValidHeaderFieldName(name) && httpguts.ValidTrailerHeader(name) {
+	for name := range q.Trailer {
+		if httpguts.ValidTrailerHeader(name) && q.passes(name) && q.Header[name] == nil {
 			names = append(names, name)
 		}
 	}

@@ -691,6 +691,9 @@ func TestTrailers(t *testing.T) {
 		if _, err := io.Copy(w, r.Body); err != nil {
 			t.Error(err)
 		}
+		if diff := cmp.Diff(http.Header{"X-Count": {"4"}}, r.Trailer); diff != "" {
+			t.Errorf("the upstream's trailers (-want +got):\n%s", diff)
+		}
 		w.Header().Set("X-Sum", r.Trailer.Get("X-Count"))
 		w.Header().Set(http.TrailerPrefix+"X-Late", "late")
 	})
@@ -706,7 +709,9 @@ func TestTrailers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Trailer = http.Header{"X-Count": {"4"}}
+	// Those that would not be handed on in the header aren't here, either, nor is another value of what is there.
+	r.Trailer = http.Header{"X-Count": {"4"}, "X-Forwarded-For": {"1.2.3.4"}, "X_Real_Ip": {"1.2.3.4"}, "X-User": {"root"}}
+	r.Header.Set("X-User", "ada")
 	resp, err := s.Client().Do(r)
 	if err != nil {
 		t.Fatal(err)
