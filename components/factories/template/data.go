@@ -160,7 +160,7 @@ func (d *data) absolute(to string) string {
 		return to
 	}
 	page := url.URL{Path: d.Prefix + d.Path}
-	return page.ResolveReference(u).String()
+	return "/" + strings.TrimLeft(page.ResolveReference(u).String(), "/") // two slashes would begin a host
 }
 
 // redirect is the error that ends a page which sends the visitor elsewhere.

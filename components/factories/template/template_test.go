@@ -590,6 +590,7 @@ func TestResponse(t *testing.T) {
 		{name: "type", page: `{{.SetHeader "Content-Type" "application/xml"}}`, status: 200, header: map[string]string{"Content-Type": "application/xml"}},
 		{name: "header removed", page: `{{.SetHeader "X-Content-Type-Options" ""}}`, status: 200, header: map[string]string{"X-Content-Type-Options": ""}},
 		{name: "redirect", page: `abc{{.SetHeader "X-A" "b"}}{{.Redirect "/there?a=b"}}{{fail "not reached"}}`, status: 303, header: map[string]string{"Location": "/there?a=b", "X-A": "b"}},
+		{name: "redirect to a path that is no host", page: `{{.Redirect ".//example.org"}}`, status: 303, header: map[string]string{"Location": "/example.org"}},
 		{name: "redirect from within", page: `{{define "a"}}{{.Redirect "/x"}}{{end}}{{range .Vars.list}}{{template "a" $}}{{end}}{{template "a" .}}`, status: 303},
 		{name: "status too low", page: `{{.Status 101}}`, fails: "the status is 101; it must be from 200 to 599"},
 		{name: "status without a body", page: `{{.Status 304}}`, fails: "the status is 304"},
