@@ -1116,6 +1116,31 @@ func TestTreesOfHooks(t *testing.T) {
 	}
 }
 
+// TestFolderOfHookExchanged proves that of a folder which a hook shows nothing is kept once another one has its place, and
+// that folders at two places don't take each other's.
+func TestFolderOfHookExchanged(t *testing.T) {
+	trees := map[string]fs.FS{}
+	cfg := settings(t, t.TempDir())
+	cfg.Hooks = []registry.Ref[resource.Hook]{registry.Bound[resource.Hook](hookFunc(func(_ *http.Request, path string) (resource.Answer, error) {
+		place, rest, _ := strings.Cut(path, "/")
+		return resource.Answer{Tree: trees[place], Path: rest, ScriptName: "/" + place, Root: "/srv/current"}, nil
+	}))}
+	h := serve(t, cfg)
+	for release := range 3 {
+		for _, place := range []string{"a", "b"} {
+			trees[place] = &fstest.MapFS{"x.txt": {Data: fmt.Append(nil, place, release), ModTime: changed}}
+		}
+		for _, place := range []string{"a", "b", "a"} {
+			if got, want := get(t, h, "/"+place+"/x.txt").Body.String(), fmt.Sprint(place, release); got != want {
+				t.Errorf("answered with %q; want %q", got, want)
+			}
+		}
+		if n := len(h.Handler.(*finder).others); n != 2 {
+			t.Errorf("%d trees are remembered; want those that are there, 2", n)
+		}
+	}
+}
+
 // TestRootExchanged proves that a root which is a link to the current release is followed to the next
 // one.
 func TestRootExchanged(t *testing.T) {

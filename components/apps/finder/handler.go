@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"reflect"
@@ -274,14 +275,13 @@ func (f *finder) other(answer resource.Answer) *tree {
 	if t := f.others[answer.Tree]; t != nil {
 		return t
 	}
-	for tree := range f.others {
-		if len(f.others) < maxOthers {
-			break
-		}
-		delete(f.others, tree)
-	}
+	// What was exchanged for this one goes, and whichever there is too much.
+	maps.DeleteFunc(f.others, func(_ fs.FS, t *tree) bool {
+		exchanged := answer.Root != "" && t.root == answer.Root && t.prefix == answer.ScriptName
+		return exchanged || len(f.others) >= maxOthers
+	})
 	t := newTree(f.names, answer.Tree, answer.Root, f.capacity)
-	t.outside = f.site.Load().outside
+	t.outside, t.prefix = f.site.Load().outside, answer.ScriptName
 	if f.others == nil {
 		f.others = make(map[fs.FS]*tree)
 	}

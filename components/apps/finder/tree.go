@@ -27,6 +27,8 @@ type tree struct {
 
 	outside error // the reason that disks give for refusing a path that leads out of them
 
+	prefix string // of a hook's tree: the part of the URL that leads to it
+
 	// Of the finder's own tree only:
 	urls    *cache[*found] // by path of the URL
 	disk    *os.Root
