@@ -672,6 +672,16 @@ func TestNotStarted(t *testing.T) {
 	}
 }
 
+// TestLongField proves that a header which no environment can hold is the client's error. Linux takes 128 KiB for a variable.
+func TestLongField(t *testing.T) {
+	s := newSite(t, map[string]string{"script": `printf 'Content-Type: text/plain\n\n'`}, nil)
+	r := s.Request("GET", "/script", nil)
+	r.Header.Set("Cookie", strings.Repeat("x", 512<<10))
+	if res := s.Send(r); runtime.GOOS == "linux" && res.StatusCode != 431 {
+		t.Errorf("the status is %d; it must be 431", res.StatusCode)
+	}
+}
+
 func TestConcurrent(t *testing.T) {
 	s := newSite(t, map[string]string{"echo": `printf 'Content-Type: text/plain\n\n'; cat; printf '%s' "$PATH_INFO"`}, func(c *cgi.Config) {
 		c.MaxProcesses = 8

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/stackd/stackd/registry/failure"
@@ -137,7 +138,11 @@ func (s *script) notStarted(err error) error {
 	if _, gone := fs.Stat(s.file.FS, s.file.Name); errors.Is(gone, fs.ErrNotExist) {
 		return failure.WithStatus(fmt.Errorf("%s is gone: %w", s.file.Name, err), http.StatusNotFound)
 	}
-	return fault(fmt.Errorf("%s: it can't be started: %w", s.file.Name, err))
+	err = fmt.Errorf("%s: it can't be started: %w", s.file.Name, err)
+	if errors.Is(err, syscall.E2BIG) { // hardly anything but the request's header is so long
+		return failure.WithStatus(err, http.StatusRequestHeaderFieldsTooLarge)
+	}
+	return fault(err)
 }
 
 // fault gives an error of the script its status.
