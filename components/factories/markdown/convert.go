@@ -102,9 +102,9 @@ func (p *page) template(file *resource.File) *resource.File {
 	line := 1
 	titled := false
 	for _, e := range p.front {
-		for ; line < e.line; line++ {
-			b.WriteByte('\n')
-		}
+		// In a comment lines count, and don't show.
+		b.WriteString("{{/*" + strings.Repeat("\n", e.line-line) + "*/}}")
+		line = e.line
 		titled = titled || e.name == "title"
 		if e.name == "layout" {
 			b.WriteString(`{{define "layout"}}` + e.value + `{{end}}`)
@@ -112,7 +112,6 @@ func (p *page) template(file *resource.File) *resource.File {
 			define(&b, e.name, action(e.value))
 		}
 	}
-	b.WriteByte('\n')
 	if !titled && p.title != "" {
 		define(&b, "title", action(p.title))
 	}
@@ -125,7 +124,7 @@ func (p *page) template(file *resource.File) *resource.File {
 		list.WriteString("</ul>\n")
 		define(&b, "contents", inert(list.String()))
 	}
-	define(&b, "main", inert(p.main))
+	b.WriteString(inert(p.main)) // outside of definitions it is the block main, or the page where there is no layout
 	made := *file
 	made.FS = &overlay{FS: file.FS, name: file.Name, text: b.String(), info: file.Info}
 	return &made

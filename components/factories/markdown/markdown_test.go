@@ -167,6 +167,7 @@ func TestLayout(t *testing.T) {
 				`<h3 id="three">Three</h3>` + "\n" + `<h4 id="four">Four</h4>` + "\n</main>",
 		},
 		{"another layout", "---\nlayout: wide.html\n---\ntext", "<wide><p>text</p>\n</wide>"},
+		{"no layout", "---\ntitle: A\nlayout: ''\n---\n# Head", `<h1 id="head">Head</h1>` + "\n"},
 		{"braces are braces", "`{{.Vars.theme}}` {{{x}}}", `<title>Site</title><meta content=""><i>none</i><nav></nav><main class="dark"><p><code>{{.Vars.theme}}</code> {{{x}}}</p>` + "\n</main>"},
 	}
 	for _, test := range tests {
