@@ -85,6 +85,8 @@ func (p *page) assemble(e *edition) (*rendition, error) {
 		return nil, err
 	}
 	switch {
+	case layout == "" && trees["main"] != nil && parse.IsEmptyTree(body.Root):
+		rd.entry = "main"
 	case layout == "":
 		rd.entry = p.source.name
 		trees[rd.entry] = body

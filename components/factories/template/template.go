@@ -38,7 +38,7 @@
 // by name wins.
 //
 // A page takes another layout with {{define "layout"}}plain.html{{end}}, and none with
-// {{define "layout"}}{{end}}.
+// {{define "layout"}}{{end}}: then its block "main" is all there is.
 //
 // A changed layout is noticed after revalidate at the latest, a changed page when the finder
 // notices it. A layouts folder which is exchanged for another one, as a symbolic link to the current release is, is

@@ -274,6 +274,8 @@ func TestLayouts(t *testing.T) {
 		{"own layout wins over later files", "base.html", `x`, "[Site|nav /p|x]"},
 		{"no layout for this one", "base.html", `{{define "layout"}}{{end}}x{{template "parts/nav.html" .}}`, "xnav /p"},
 		{"none by default", "", `x`, "x"},
+		{"main is defined, and no layout", "", "{{define \"main\"}}own{{end}}\n", "own"},
+		{"main is used, and no layout", "", `{{define "main"}}own{{end}}({{template "main"}})`, "(own)"},
 		{"layout without default", "", `{{define "layout"}}zebra.html{{end}}x`, "(Zebra|x)"},
 		{"layout used as a page's name", "base.html", `{{define "base.html"}}replaced {{template "main" .}}{{end}}x`, "replaced x"},
 	} {
