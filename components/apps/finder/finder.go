@@ -117,7 +117,8 @@ type Config struct {
 	// PathInfo lets a URL go on behind a file whose app understands it.
 	PathInfo bool `yaml:"path_info"`
 	// Hide are patterns of names that aren't found, of files as well as of folders: * stands for
-	// any characters, ? for one, [a-z] for one of these. Upper and lower case are the same.
+	// any characters, ? for one, [a-z] for one of these. Upper and lower case are the same. A list of one's own
+	// takes the place of the default.
 	Hide []string `yaml:"hide" validate:"dive,required"`
 	// Show are patterns of names that are found although hide lists them, or although they look
 	// like the copy of a source.
@@ -183,6 +184,35 @@ func (c Config) Validate() error {
 // Expects says that the folder must be there.
 func (c Config) Expects() []expect.Expectation {
 	return []expect.Expectation{expect.Folder("root", string(c.Root))}
+}
+
+// Warnings says which names are found that the default keeps from visitors.
+func (c Config) Warnings(registry.Site) []registry.Warning {
+	hide, show := lower(c.Hide), lower(c.Show)
+	var names, patterns, shown []string
+	for _, of := range [][2]string{{".env", ".*"}, {"notes.txt~", "*~"}, {"notes.txt.bak", "*.bak"}} {
+		switch name, pattern := of[0], of[1]; {
+		case !matches(hide, name):
+			names, patterns = append(names, name), append(patterns, pattern)
+		case matches(show, name):
+			shown = append(shown, name)
+		}
+	}
+	var warnings []registry.Warning
+	if names != nil {
+		warnings = append(warnings, registry.Warning{
+			Concern: registry.Unsafe, Setting: "hide",
+			Problem: "lets " + strings.Join(names, ", ") + " be found, as it takes the place of the default; it should have " +
+				strings.Join(patterns, ", ") + ", too",
+		})
+	}
+	if shown != nil {
+		warnings = append(warnings, registry.Warning{
+			Concern: registry.Unsafe, Setting: "show",
+			Problem: "lets " + strings.Join(shown, ", ") + " be found; it should have single names, such as .well-known",
+		})
+	}
+	return warnings
 }
 
 func build(env *registry.Env, cfg Config) (http.Handler, error) {

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -1257,6 +1258,37 @@ func TestSettings(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestWarnings proves that a list which is to add to the default, and takes its place, is noticed.
+func TestWarnings(t *testing.T) {
+	all := Component.Default.Hide
+	for _, tt := range []struct {
+		name       string
+		hide, show []string
+		want       []string
+	}{
+		{"default", all, Component.Default.Show, nil},
+		{"more", append(slices.Clone(all), "*.sql"), []string{".well-known", "x.php.txt"}, nil},
+		{"another list", []string{"*.sql"}, nil, []string{"hide lets .env, notes.txt~, notes.txt.bak be found, as it takes the place of the default; it should have .*, *~, *.bak, too"}},
+		{"a part", []string{".*", "*.BAK"}, nil, []string{"hide lets notes.txt~ be found, as it takes the place of the default; it should have *~, too"}},
+		{"shown", all, []string{".*"}, []string{"show lets .env be found; it should have single names, such as .well-known"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := Component.Default
+			cfg.Hide, cfg.Show = tt.hide, tt.show
+			var got []string
+			for _, w := range cfg.Warnings(registry.Site{}) {
+				if w.Concern != registry.Unsafe {
+					t.Errorf("the concern is %s", w.Concern)
+				}
+				got = append(got, w.Setting+" "+w.Problem)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("warnings (-want +got):\n%s", diff)
 			}
 		})
 	}
