@@ -30,7 +30,9 @@
 // php-fpm gives each connection a process for as long as it is open, so max_connections should be at most the
 // number of its processes (pm.max_children), and less where others share them. When all are busy a request
 // waits for queue_timeout, and is then refused with 503 and Retry-After. One that the application has closed in the
-// meantime is replaced.
+// meantime is replaced. A process that ends after a number of requests (pm.max_requests) may do so in the moment in
+// which it is sent the next: that is asked again elsewhere, but for a POST and the like, which may have been heard, and
+// is answered with 502. Where that matters, set keep_alive to false, or pm.max_requests to 0.
 //
 // # When it fails
 //
