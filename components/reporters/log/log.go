@@ -98,7 +98,11 @@ func place(f failure.Frame) string {
 	if filepath.IsAbs(file) {
 		file = path.Join(path.Base(path.Dir(file)), path.Base(file))
 	}
-	return fmt.Sprintf("%s:%d %s", file, f.Line, path.Base(f.Function))
+	function := f.Function
+	if !strings.Contains(function, `"`) { // as in template "layouts/base.html"
+		function = path.Base(function)
+	}
+	return fmt.Sprintf("%s:%d %s", file, f.Line, function)
 }
 
 // key makes the title of a detail a key of the record.

@@ -55,6 +55,9 @@ func TestReport(t *testing.T) {
 			"error": "boom", "stack": "site/page.html:3 page; shop/cart.go:12 shop.(*Cart).Add; m/main.go:5 main.main",
 		}},
 		{"some of the stack", 1, func(i *failure.Incident) { i.Failure.Stack = stack }, map[string]any{"error": "boom", "stack": "site/page.html:3 page"}},
+		{"template of a folder", 8, func(i *failure.Incident) {
+			i.Failure.Stack = []failure.Frame{{Function: `template "layouts/base.html"`, File: "/srv/site/layouts/base.html", Line: 1}}
+		}, map[string]any{"error": "boom", "stack": `layouts/base.html:1 template "layouts/base.html"`}},
 		{"no stack", 0, func(i *failure.Incident) { i.Failure.Stack = stack }, map[string]any{"error": "boom"}},
 		{"route", 8, func(i *failure.Incident) { i.Route = &environ.Route{Patterns: []string{"/", "/a"}} }, map[string]any{"error": "boom", "route": "/a"}},
 		{"route without overrides", 8, func(i *failure.Incident) { i.Route = &environ.Route{} }, map[string]any{"error": "boom"}},
