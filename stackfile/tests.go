@@ -68,7 +68,7 @@ type Expectation struct {
 	Body Match `yaml:"body"`
 	// Answered is the slot that the request came to last.
 	Answered string `yaml:"answered"`
-	// Ran are slots that the request must have come to, and Skipped some that it must not.
+	// Ran are slots that the request must have come to.
 	Ran []string `yaml:"ran"`
 	// Skipped are slots that the request must not have come to.
 	Skipped []string `yaml:"skipped"`
