@@ -39,8 +39,11 @@ func (p *program) list() *cobra.Command {
 
 func (p *program) doc() *cobra.Command {
 	return &cobra.Command{
-		Use:               "doc NAME",
-		Short:             "Print the manual of a component, of a key of the stack file, or of a rule:ID of check",
+		Use:   "doc NAME",
+		Short: "Print the manual of a component, of a key of the stack file, or of a rule:ID of check",
+		Long: `doc prints the manual of a component, of a key of the stack file such as urls, or of a rule of
+check. Components of several kinds that share a name are all printed; KIND:NAME says which.`,
+		Example:           "  stackd doc session\n  stackd doc factory:cgi\n  stackd doc urls\n  stackd doc rule:guard-gap",
 		ValidArgsFunction: p.names(true),
 		Args:              wants(1, 1, "doc wants the name of a component; stackd list names them"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -48,6 +51,11 @@ func (p *program) doc() *cobra.Command {
 				return p.rule(id)
 			}
 			found := p.registry.Named(args[0])
+			if kind, name, ok := strings.Cut(args[0], ":"); ok {
+				if d := p.registry.Lookup(registry.Kind(kind), name); d != nil {
+					found = append(found, d)
+				}
+			}
 			key := schema.Key(args[0])
 			p.out.printf("%s", key)
 			if len(found) == 0 && key == "" {
