@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -102,7 +103,6 @@ func (p *program) root() *cobra.Command {
 a component with a name, in the order in which a request meets them.
 
 Without a command it runs ./stack.yaml.`,
-		Args:          cobra.NoArgs,
 		RunE:          run.RunE,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -113,14 +113,40 @@ Without a command it runs ./stack.yaml.`,
 		root.AddCommand(c)
 	}
 	root.AddCommand(run, p.worker(), p.reload(), p.status(), p.rollback(), p.upgrade(), p.stop(), p.new(), p.list(), p.doc(), p.schema(), p.version())
+	root.Args = func(_ *cobra.Command, args []string) error { return unknown(root, args) }
+	root.InitDefaultCompletionCmd()
+	if c, _, err := root.Find([]string{"completion"}); err == nil {
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() } // without it a wrong shell is no error
+	}
 	return root
+}
+
+// unknown is the error of arguments that no command took.
+func unknown(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if ext := filepath.Ext(args[0]); ext == ".yaml" || ext == ".yml" {
+		return fmt.Errorf("unknown command %q; to serve a stack file, write stackd run %s", args[0], args[0])
+	}
+	var names []string
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return fmt.Errorf("unknown command %q%s", args[0], stackfile.DidYouMean(args[0], names))
 }
 
 // wants says in words how many arguments a command takes; most is -1 for any number.
 func wants(least, most int, text string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) < least || most >= 0 && len(args) > most {
-			return fmt.Errorf("%s; it got %d arguments", text, len(args))
+			s := "s"
+			if len(args) == 1 {
+				s = ""
+			}
+			return fmt.Errorf("%s; it got %d argument%s", text, len(args), s)
 		}
 		return nil
 	}
