@@ -35,7 +35,8 @@ type Traits struct {
 	// Rewrites says that it may hand a request on with another URL than it came with, so that nobody outside can
 	// tell what the request meets in a [Stack] that is mounted further in.
 	Rewrites bool
-	// TLS says of a server that it speaks with its clients over TLS only.
+	// TLS says of a server that it speaks with its clients over TLS only, and of a middleware that it lets nobody in
+	// who came without.
 	TLS bool
 }
 

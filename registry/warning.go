@@ -52,7 +52,8 @@ type Site struct {
 	// Public says that a server listens where other machines may reach it; for a server's own
 	// settings, that this one does.
 	Public bool
-	// Clear says that such a server speaks without TLS.
+	// Clear says that such a server speaks without TLS, and that for some URL no middleware further out turns away
+	// who came so.
 	Clear bool
 }
 

@@ -121,12 +121,15 @@ func (c *linter) warn(ctx context.Context, faulty bool) {
 		site, _ := siteOf(s)
 		s.walk(func(p *planned) { c.settings(p, site, "") })
 	}
+	reached := c.withoutTLS()
 	c.eachEffect(func(f *effect) {
 		if f.checked != nil {
 			f.checked.walk(c.secrets)
 		}
 		if f.instance != nil {
-			f.instance.walk(func(p *planned) { c.settings(p, c.site, c.public) })
+			site := registry.Site{Public: c.site.Public}
+			_, site.Clear = reached[f]
+			f.instance.walk(func(p *planned) { c.settings(p, site, c.public) })
 		}
 	})
 	for _, s := range c.plan.servers {
@@ -179,6 +182,27 @@ func (c *linter) eachEffect(f func(*effect)) {
 			}
 		}
 	}
+}
+
+// withoutTLS returns what a request that came without TLS gets to, for some URL, and whether it gets no further.
+func (c *linter) withoutTLS() map[*effect]bool {
+	reached := make(map[*effect]bool)
+	if !c.site.Clear {
+		return reached
+	}
+	for _, r := range c.chains() {
+		for _, f := range r.effects {
+			last, seen := reached[f]
+			if !seen {
+				last = f.instance != nil && f.def.Traits(f.instance.cfg).TLS
+				reached[f] = last
+			}
+			if last {
+				break
+			}
+		}
+	}
+	return reached
 }
 
 // place returns where a setting was written, or else where the component was.

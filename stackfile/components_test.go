@@ -144,6 +144,7 @@ func corpus() []registry.Declaration {
 			}, nil
 		}},
 		registry.Middleware[guardConfig]{Name: "guard", Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking, Uses: []environ.Name{failure.Key}, Guards: true}, Build: func(*registry.Env, guardConfig) (registry.Wrap, error) { return wrap, nil }},
+		registry.Middleware[noSettings]{Name: "tls_only", Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking, TLS: true}, Build: func(*registry.Env, noSettings) (registry.Wrap, error) { return wrap, nil }},
 		registry.Middleware[noSettings]{Name: "lint", Traits: safe, Build: func(env *registry.Env, _ noSettings) (registry.Wrap, error) {
 			return func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -43,7 +43,7 @@ func init() { registry.Register(Component) }
 var Component = registry.Middleware[Config]{
 	Name:    "https",
 	Default: Config{Port: 443},
-	Traits:  registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking, Uses: []environ.Name{environ.Client}},
+	Traits:  registry.Traits{Processes: registry.ProcessSafe, Calls: registry.NonBlocking, Uses: []environ.Name{environ.Client}, TLS: true},
 	Build:   build,
 }
 
