@@ -24,18 +24,20 @@ func (p *program) check() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check FILE...",
 		Short: "Say every problem of stack files",
-		Long: `check says every problem of stack files, one on a line: the place, what is wrong
-there, and what must be. It opens no network, runs nothing and writes nothing. What
-it finds good, run accepts.
+		Long: `check says every problem of stack files, one on a line: the place, what is
+wrong there, and what must be. It opens no network, runs nothing and writes
+nothing. What it finds good, run accepts.
 
-It also warns of what run accepts and hardly anybody wants, each by a rule: stackd doc
-rule:ID has the reasons. A comment allows a warning on its line, or on the next:
+It also warns of what run accepts and hardly anybody wants, each by a rule:
+stackd doc rule:ID has the reasons. A comment allows a warning on its line, or
+on the next:
 
   # stackd:allow ID and why it is right here
 
-A FILE may be a folder, whose stack files are checked: those *.yaml and *.yml in it that
-have servers:, stack: or extends: as a key of their own. It may be - for the standard input.
-One that ends in .test.yaml has the tests of the stack file beside it.
+A FILE may be a folder, whose stack files are checked: those *.yaml and *.yml
+in it that have servers:, stack: or extends: as a key of their own. It may be -
+for the standard input. One that ends in .test.yaml has the tests of the stack
+file beside it.
 
 The exit status is 0 when all files are good, 1 when one has a problem, and 2
 when the command line can't be understood.`,

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -114,6 +115,7 @@ Without a command it runs ./stack.yaml.`,
 	}
 	root.AddCommand(run, p.worker(), p.reload(), p.status(), p.rollback(), p.upgrade(), p.stop(), p.new(), p.list(), p.doc(), p.schema(), p.version())
 	root.Args = func(_ *cobra.Command, args []string) error { return unknown(root, args) }
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	root.InitDefaultCompletionCmd()
 	if c, _, err := root.Find([]string{"completion"}); err == nil {
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() } // without it a wrong shell is no error

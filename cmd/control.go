@@ -19,8 +19,8 @@ import (
 )
 
 const aboutSocket = `
-FILE is the stack file that the running stackd was started with, ./stack.yaml if none is
-named; its control: says where the socket is.`
+FILE is the stack file that the running stackd was started with, ./stack.yaml
+if none is named; its control: says where the socket is.`
 
 // controlling returns a command that speaks with a running stackd.
 func (p *program) controlling(c *cobra.Command, do func(ctx context.Context, c *control.Client) error) *cobra.Command {
@@ -97,10 +97,11 @@ func (p *program) reload() *cobra.Command {
 	c := p.controlling(&cobra.Command{
 		Use:   "reload [FILE]",
 		Short: "Make a running stackd take its stack file anew",
-		Long: `reload makes a running stackd take its stack file anew, as it does by itself when the file
-changes, and tells what came of it: what was built, what was carried over with its state,
-and how long each stage took. If the file has problems, they are printed as check does, the
-exit status is 1, and the old stack serves on.`,
+		Long: `reload makes a running stackd take its stack file anew, as it does by itself
+when the file changes, and tells what came of it: what was built, what was
+carried over with its state, and how long each stage took. If the file has
+problems, they are printed as check does, the exit status is 1, and the old
+stack serves on.`,
 	}, func(ctx context.Context, c *control.Client) error {
 		r, err := c.Reload(ctx)
 		if err != nil {
@@ -118,11 +119,12 @@ func (p *program) rollback() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rollback [GENERATION] [FILE]",
 		Short: "Make a running stackd serve an earlier stack file again",
-		Long: `rollback makes a running stackd serve a stack file again that has served before, with all
-that it extends and includes as it was: that of a GENERATION, which status names, or
-that before the current one. stackd keeps the last ten in its memory. The files on disk stay
-as they are; when they change next, or by stackd reload, they take over again.
-Files that components read, such as certificates, are as they are now.`,
+		Long: `rollback makes a running stackd serve a stack file again that has served
+before, with all that it extends and includes as it was: that of a GENERATION,
+which status names, or that before the current one. stackd keeps the last ten
+in its memory. The files on disk stay as they are; when they change next, or by
+stackd reload, they take over again. Files that components read, such as
+certificates, are as they are now.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				if n, err := strconv.ParseUint(args[0], 10, 64); err == nil {
@@ -154,8 +156,8 @@ func (p *program) stop() *cobra.Command {
 	return p.controlling(&cobra.Command{
 		Use:   "stop [FILE]",
 		Short: "Stop a running stackd",
-		Long: `stop stops a running stackd, and returns when the requests that were under way have ended, or
-were cut at the deadline, and its addresses are free.`,
+		Long: `stop stops a running stackd, and returns when the requests that were under way
+have ended, or were cut at the deadline, and its addresses are free.`,
 	}, func(ctx context.Context, c *control.Client) error {
 		s, err := c.Stop(ctx)
 		if err != nil {
@@ -226,15 +228,16 @@ func (p *program) status() *cobra.Command {
 	c := p.controlling(&cobra.Command{
 		Use:   "status [FILE]",
 		Short: "Tell what a running stackd is doing",
-		Long: `status tells what a running stackd is doing: its generations, the current one and those that
-still drain; why the last reload was refused, if it was; where it listens, with how many
-connections; and the requests under way, the oldest first: their age, the generation, the slot
-that they are in, and the URL. One that waits there for its turn, as in the queue of a pool, is
-said to wait. A zombie is a request that was
-answered since its handlers hang: they go on running where it says. One marked with + was kept
-by on_reload: its generation is closed, and it goes on until it ends by itself. If
-several processes serve, it names each of them, and the one that has a request, such as w2,
-before the generation.`,
+		Long: `status tells what a running stackd is doing: its generations, the current one
+and those that still drain; why the last reload was refused, if it was; where
+it listens, with how many connections; and the requests under way, the oldest
+first: their age, the generation, the slot that they are in, and the URL. One
+that waits there for its turn, as in the queue of a pool, is said to wait. A
+zombie is a request that was answered since its handlers hang: they go on
+running where it says. One marked with + was kept by on_reload: its generation
+is closed, and it goes on until it ends by itself. If several processes serve,
+it names each of them, and the one that has a request, such as w2, before the
+generation.`,
 	}, func(ctx context.Context, c *control.Client) error {
 		tell := func(s control.Status) error {
 			if asJSON {

@@ -17,15 +17,15 @@ func (p *program) diff() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "diff OLD NEW",
 		Short: "Tell what changes when one stack file takes the place of another",
-		Long: `diff tells what changes when the stack file NEW takes the place of OLD: servers,
-processes, deadlines, control and such, and then, for the URLs for which they change, slots, settings
-and vars, each with the lines that said so. The last part is what a reload makes anew, what it
-carries over with its state, and what it closes; files that a component reads may have
-changed besides.
+		Long: `diff tells what changes when the stack file NEW takes the place of OLD:
+servers, processes, deadlines, control and such, and then, for the URLs for
+which they change, slots, settings and vars, each with the lines that said so.
+The last part is what a reload makes anew, what it carries over with its state,
+and what it closes; files that a component reads may have changed besides.
 
-Lines that mean the same are no difference, wherever they stand. The two files are
-compared as if they were in the same folder.`,
-		Example:           "  git show HEAD:stack.yaml > /tmp/old.yaml && stackd diff /tmp/old.yaml stack.yaml",
+Lines that mean the same are no difference, wherever they stand. The two files
+are compared as if they were in the same folder.`,
+		Example:           "  git show HEAD:stack.yaml > old.yaml && stackd diff old.yaml stack.yaml",
 		ValidArgsFunction: yamlFiles,
 		Args:              wants(2, 2, "diff wants two stack files, such as stackd diff old.yaml stack.yaml"),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -21,11 +21,11 @@ func (p *program) explain() *cobra.Command {
 		Short: "Tell what a URL meets, and which line said so",
 		Long: `explain tells what a request for a URL meets: the overrides that match it, the
 vars, and the chain of components with each setting, its value, the line of the
-stack file that set it, and what that overrode. For a finder it tells the file and
-the factory, as the disk is now. Secrets are not shown.
+stack file that set it, and what that overrode. For a finder it tells the file
+and the factory, as the disk is now. Secrets are not shown.
 
-The URL may be a path (/admin/), a host and path (example.org/admin/) or a whole URL.
-In a long chain, --slot shows what stands in one of its slots alone.`,
+The URL may be a path (/admin/), a host and path (example.org/admin/) or a
+whole URL. In a long chain, --slot shows what stands in one of its slots alone.`,
 		Example:           "  stackd explain stack.yaml /admin/\n  stackd explain stack.yaml POST https://example.org/upload/7\n  stackd explain stack.yaml / --diff /admin/\n  stackd explain stack.yaml /admin/ --slot session",
 		ValidArgsFunction: p.urls,
 		Args:              wants(2, 3, "explain wants a stack file and a URL, such as stackd explain stack.yaml /admin/"),

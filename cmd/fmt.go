@@ -20,12 +20,14 @@ func (p *program) format() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fmt [-w|-d] FILE...",
 		Short: "Write stack files in their one canonical form",
-		Long: `fmt prints a stack file in its canonical form: two spaces of indentation, keys in the
-order of the manual, aligned comments. It says the same as before, and comments, quotes
-and blank lines stay. The name - stands for the standard input.
+		Long: `fmt prints a stack file in its canonical form: two spaces of indentation, keys
+in the order of the manual, aligned comments. It says the same as before, and
+comments, quotes and blank lines stay. The name - stands for the standard
+input.
 
-With -w it changes the files instead, and prints the names of those that it changed.
-With -d it prints what would change, and exits with 1 if anything would.`,
+With -w it changes the files instead, and prints the names of those that it
+changed. With -d it prints what would change, and exits with 1 if anything
+would.`,
 		Example:           "  stackd fmt -w stack.yaml\n  stackd fmt -d *.yaml",
 		ValidArgsFunction: yamlFiles,
 		Args:              wants(1, -1, "fmt wants a stack file"),

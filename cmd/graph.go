@@ -16,11 +16,12 @@ func (p *program) graph() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "graph FILE",
 		Short: "Draw a stack",
-		Long: `graph draws a stack: its slots, the outermost on top, and the ways of requests through
-them. Each override branches off from what it is within, and has on it what it changes.
+		Long: `graph draws a stack: its slots, the outermost on top, and the ways of requests
+through them. Each override branches off from what it is within, and has on it
+what it changes.
 
-The picture is SVG, for light and dark pages, or a text in the language of Mermaid or of
-Graphviz (dot). Secrets are not in it.`,
+The picture is SVG, for light and dark pages, or a text in the language of
+Mermaid or of Graphviz (dot). Secrets are not in it.`,
 		Example:           "  stackd graph -o stack.svg stack.yaml\n  stackd graph --format dot stack.yaml | dot -Tpng > stack.png",
 		ValidArgsFunction: yamlFiles,
 		Args:              wants(1, 1, "graph wants one stack file, such as stackd graph stack.yaml"),

@@ -40,9 +40,10 @@ func (p *program) list() *cobra.Command {
 func (p *program) doc() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doc NAME",
-		Short: "Print the manual of a component, of a key of the stack file, or of a rule:ID of check",
-		Long: `doc prints the manual of a component, of a key of the stack file such as urls, or of a rule of
-check. Components of several kinds that share a name are all printed; KIND:NAME says which.`,
+		Short: "Print the manual of a component, a key of stack files, or a rule",
+		Long: `doc prints the manual of a component, of a key of the stack file such as urls,
+or of a rule of check. Components of several kinds that share a name are all
+printed; KIND:NAME says which.`,
 		Example:           "  stackd doc session\n  stackd doc factory:cgi\n  stackd doc urls\n  stackd doc rule:guard-gap",
 		ValidArgsFunction: p.names(true),
 		Args:              wants(1, 1, "doc wants the name of a component; stackd list names them"),
@@ -102,8 +103,9 @@ func (p *program) schema() *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of stack files, for editors",
-		Long: `schema prints the JSON Schema of stack files with the components of this program. Editors
-complete and explain settings by it, in files whose first line names it:
+		Long: `schema prints the JSON Schema of stack files with the components of this
+program. Editors complete and explain settings by it, in files whose first line
+names it:
 
   # yaml-language-server: $schema=stack.schema.json`,
 		Example: "  stackd schema > stack.schema.json",

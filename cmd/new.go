@@ -26,11 +26,13 @@ func (p *program) new() *cobra.Command {
 		Use:   "new NAME...",
 		Short: "Write a stack file with all settings of some components",
 		Long: `new writes a stack file to begin with, of the servers, middleware and the app
-that are named, in that order. Each has all its settings with their defaults, commented
-out, and what they are for. Without a server it has http, without an app finder.
+that are named, in that order. Each has all its settings with their defaults,
+commented out, and what they are for. Without a server it has http, without an
+app finder.
 
-A component of another kind, such as a store, stands in the setting that it is for, of
-the component that has one. Where several kinds share a name, KIND:NAME says which.`,
+A component of another kind, such as a store, stands in the setting that it is
+for, of the component that has one. Where several kinds share a name, KIND:NAME
+says which.`,
 		Example:           "  stackd new errors session finder\n  stackd new -o stack.yaml errors compress proxy\n  stackd new sqlite factory:fastcgi",
 		Args:              wants(1, -1, "new wants the names of components; stackd list has them"),
 		ValidArgsFunction: p.names(false),

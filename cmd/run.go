@@ -33,13 +33,14 @@ func (p *program) run() *cobra.Command {
 		Short: "Serve a stack file, ./stack.yaml if none is named",
 		Long: `run serves a stack file, ./stack.yaml if none is named.
 
-It follows the file: when it changes, or a file that it depends on, or on SIGHUP,
-the new stack is built beside the old one and takes over between two requests. A
-file with problems changes nothing; they are logged. SIGINT and SIGTERM let
-the requests under way finish and stop; a second one stops at once. The commands
-status, reload, rollback and stop reach it while it runs.
+It follows the file: when it changes, or a file that it depends on, or on
+SIGHUP, the new stack is built beside the old one and takes over between two
+requests. A file with problems changes nothing; they are logged. SIGINT and
+SIGTERM let the requests under way finish and stop; a second one stops at once.
+The commands status, reload, rollback and stop reach it while it runs.
 
-With the server cgi it answers the one request that a web server has started it for.`,
+With the server cgi it answers the one request that a web server has started it
+for.`,
 		ValidArgsFunction: yamlFiles,
 		Args:              wants(0, 1, "run wants one stack file"),
 		RunE: func(c *cobra.Command, args []string) error {

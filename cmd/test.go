@@ -27,17 +27,17 @@ func (p *program) test() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "test FILE...",
 		Short: "Ask stacks the questions of their tests",
-		Long: `test asks a stack what stands under tests: in its stack file, and in the file beside
-it: site.test.yaml for site.yaml. The manual's chapter on the stack file says how to
-write them.
+		Long: `test asks a stack what stands under tests: in its stack file, and in the file
+beside it: site.test.yaml for site.yaml. The manual's chapter on the stack file
+says how to write them.
 
-It builds the stack without servers, anew for each test, and asks it in memory. What
-components do when they are built, such as opening files, they do here, too, unless
-the test has a stub in their place.
+It builds the stack without servers, anew for each test, and asks it in memory.
+What components do when they are built, such as opening files, they do here,
+too, unless the test has a stub in their place.
 
-A FILE may be a folder, whose stack files are tested. The exit status is 0 when all tests
-pass, 1 when one fails, there is none or a file has problems, and 2 when the command line
-can't be understood.`,
+A FILE may be a folder, whose stack files are tested. The exit status is 0 when
+all tests pass, 1 when one fails, there is none or a file has problems, and 2
+when the command line can't be understood.`,
 		Example:           "  stackd test stack.yaml\n  stackd test --run login --junit report.xml stacks/",
 		Args:              wants(1, -1, "test wants at least one stack file, such as stackd test stack.yaml"),
 		ValidArgsFunction: yamlFiles,

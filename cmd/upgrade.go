@@ -22,18 +22,19 @@ import (
 func (p *program) upgrade() *cobra.Command {
 	return p.controlling(&cobra.Command{
 		Use:   "upgrade [FILE]",
-		Short: "Have the program that is installed now take over from a running stackd",
-		Long: `upgrade has a running stackd start its program anew, with the same arguments: that of the path
-by which it was started, whatever is there now. The new process takes over all addresses and
-serves; then the old one accepts nothing more, and ends when the requests that were under way
-have ended, or were cut at the deadline. No connection is refused meanwhile.
+		Short: "Have the program that is installed now take over",
+		Long: `upgrade has a running stackd start its program anew, with the same arguments:
+that of the path by which it was started, whatever is there now. The new
+process takes over all addresses and serves; then the old one accepts nothing
+more, and ends when the requests that were under way have ended, or were cut at
+the deadline. No connection is refused meanwhile.
 
-When the new process crashes, finds problems in the stack file or isn't ready within the
-deadlines for a reload, it is ended, what it wrote is printed, the exit status is 1, and
-the old process serves on. SIGUSR2 does the same.
+When the new process crashes, finds problems in the stack file or isn't ready
+within the deadlines for a reload, it is ended, what it wrote is printed, the
+exit status is 1, and the old process serves on. SIGUSR2 does the same.
 
-Nothing in memory is carried over: sessions of the store memory, caches, rate limits,
-and the stack files that rollback could go back to.`,
+Nothing in memory is carried over: sessions of the store memory, caches, rate
+limits, and the stack files that rollback could go back to.`,
 	}, func(ctx context.Context, c *control.Client) error {
 		u, err := c.Upgrade(ctx)
 		if err != nil {
