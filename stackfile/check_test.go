@@ -152,3 +152,38 @@ func TestContent(t *testing.T) {
 		t.Errorf("of one that is too large: %v\n%v", err, ps)
 	}
 }
+
+// Unsaved takes the place of what is on disk, whatever a file is for.
+func TestUnsaved(t *testing.T) {
+	dir := t.TempDir()
+	disk := map[string]string{
+		"stack.yaml":  "",
+		"base.yaml":   "stack: [errors, say]\n",
+		"urls.yaml":   "urls: {/a: {say: {text: disk}}}\n",
+		"inner.yaml":  "stack: [say]\n",
+		"secret.text": "short",
+	}
+	for name, text := range disk {
+		write(t, filepath.Join(dir, name), text)
+	}
+	unsaved := map[string]string{
+		"stack.yaml":  "extends: base.yaml\ninclude: urls.yaml\nservers: [http]\nvars: {a: \"${file:secret.text}\"}\n",
+		"base.yaml":   "stack: [errors, {use: stack, mount: inner.yaml, prefix: /a}]\n",
+		"urls.yaml":   "urls: {/a: {stack: {prefix: /}}}\n",
+		"inner.yaml":  "stack: [{use: say, text: inner}]\n",
+		"secret.text": "long",
+	}
+	plan, _, err := Load(t.Context(), testRegistry(t), "stack.yaml", Options{Dir: dir, Unsaved: func(path string) ([]byte, bool) {
+		text, ok := unsaved[filepath.Base(path)]
+		return []byte(text), ok
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := plan.Explain("GET", "", "/a").String()
+	for _, want := range []string{"a: long", "overrode /a", "text: inner"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("there is no %q in\n%s", want, got)
+		}
+	}
+}

@@ -69,19 +69,27 @@ type disk struct {
 	now  *Files // what was read so far
 	// had is what was read already, and isn't read again.
 	had map[string][]byte
+	// unsaved is [Options].Unsaved.
+	unsaved func(path string) (text []byte, ok bool)
 }
 
 // read returns what a file has in it, which is read by the function.
 func (d *disk) read(path string, by func(string) ([]byte, error)) ([]byte, error) {
 	var data []byte
 	var err error
-	if known, ok := d.had[path]; ok {
+	known, ok := d.had[path]
+	if !ok && d.unsaved != nil {
+		known, ok = d.unsaved(path)
+	}
+	if !ok && d.were != nil {
+		known, ok = d.were.read[path]
+	}
+	switch {
+	case ok:
 		data = known
-	} else if d.were == nil {
+	case d.were == nil:
 		data, err = by(path)
-	} else if known, ok := d.were.read[path]; ok {
-		data = known
-	} else {
+	default:
 		err = fs.ErrNotExist
 	}
 	if err == nil {

@@ -27,6 +27,9 @@ type Options struct {
 	// Content, if it isn't nil, is taken for what the stack file has in it, which isn't read then. Its
 	// path still says what it is called, and what paths in it are relative to.
 	Content []byte
+	// Unsaved, if it isn't nil, is asked for each file before that is read: an editor may have another text of it than the
+	// disk. It is given an absolute path.
+	Unsaved func(path string) (text []byte, ok bool)
 	// Dir is the folder from which a relative path of the stack file is taken; empty for that in which the process works.
 	Dir string
 	// Tests says that the tests in the file beside the stack file are wanted, too.
@@ -120,7 +123,7 @@ func loadAfter(ctx context.Context, reg *registry.Registry, path string, o Optio
 		o.Env = os.LookupEnv
 	}
 	ps := &problems{secrets: secretsOf(reg)}
-	files := &library{env: o.Env, problems: ps, known: make(map[string]*document), given: o.Content, disk: disk{were: o.Files, now: newFiles(), had: had}}
+	files := &library{env: o.Env, problems: ps, known: make(map[string]*document), given: o.Content, disk: disk{were: o.Files, now: newFiles(), had: had, unsaved: o.Unsaved}}
 	if before != nil && before.layers.registry == reg {
 		files.before = before.layers.files.known
 	}
