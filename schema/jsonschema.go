@@ -125,9 +125,9 @@ func (b *builder) mounted() object {
 	keys := b.keys()
 	properties := object{}
 	for _, k := range keys {
-		switch k.name {
-		case "servers", "processes", "deadlines", "reload", "check", "control", "pid_file", "address_file", "tests":
-		case "stack":
+		switch {
+		case !slices.Contains(stackfile.MountedKeys(), k.name):
+		case k.name == "stack":
 			properties = append(properties, member{k.name, append(k.value.(object), member{"items", ref(defSlot)})})
 		default:
 			properties = append(properties, k)

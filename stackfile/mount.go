@@ -24,8 +24,8 @@ type mount struct {
 	plan *Plan
 }
 
-// mountedKeys are the keys of a stack that is written where it is mounted.
-func mountedKeys() []string {
+// MountedKeys are the keys of a stack that is written where it is mounted.
+func MountedKeys() []string {
 	return []string{"extends", "include", onReloadKey, "vars", "stack", "urls"}
 }
 
@@ -54,7 +54,7 @@ func (l *loader) mounted(ctx context.Context, n *node, within string) *Plan {
 		l.problems.add(n.pos, []string{n.where}, "stacks are mounted within each other more than %d deep; is this one within itself?", maxMountedDepth)
 		return nil
 	}
-	top, legal, source := n, mountedKeys(), n.pos.source
+	top, legal, source := n, MountedKeys(), n.pos.source
 	if n.form == scalar {
 		name, path := n.pos.source.named(n.text)
 		d, err := l.files.open(name, path, "stack:")
