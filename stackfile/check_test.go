@@ -172,13 +172,18 @@ func TestUnsaved(t *testing.T) {
 		"urls.yaml":   "urls: {/a: {stack: {prefix: /}}}\n",
 		"inner.yaml":  "stack: [{use: say, text: inner}]\n",
 		"secret.text": "long",
+
+		"stack.test.yaml": "tests: [{ask: /}]\n", // which the disk doesn't have
 	}
-	plan, _, err := Load(t.Context(), testRegistry(t), "stack.yaml", Options{Dir: dir, Unsaved: func(path string) ([]byte, bool) {
+	plan, _, err := Load(t.Context(), testRegistry(t), "stack.yaml", Options{Dir: dir, Tests: true, Unsaved: func(path string) ([]byte, bool) {
 		text, ok := unsaved[filepath.Base(path)]
 		return []byte(text), ok
 	}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if n := len(plan.Tests()); n != 1 {
+		t.Errorf("there are %d tests; want 1", n)
 	}
 	got := plan.Explain("GET", "", "/a").String()
 	for _, want := range []string{"a: long", "overrode /a", "text: inner"} {

@@ -214,12 +214,11 @@ func StackOf(name string) string {
 func (l *loader) besides() []Case {
 	stem := strings.TrimSuffix(l.source.name, filepath.Ext(l.source.name))
 	name, path := l.source.named(filepath.Base(stem) + testSuffix)
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		l.files.note(path)
-		return nil
-	}
 	d, err := l.files.open(name, path, "tests:")
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
 		l.problems.add(l.source.at(1, 1), nil, "the tests in %s can't be read: %s", name, err)
 		return nil
 	}
