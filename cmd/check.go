@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -65,20 +66,11 @@ when the command line can't be understood.`,
 						return &failed{fmt.Errorf("the standard input can't be read: %w", err)}
 					}
 				}
-				shown := name
-				stack, tests := strings.CutSuffix(file, ".test.yaml")
-				if tests { // it is about the slots of the stack file beside it
-					name, options.Tests = stack+".yaml", true
-				}
-				found, err := stackfile.Check(c.Context(), p.registry, name, options, environment)
+				found, err := p.find(c.Context(), name, options, environment)
 				if err != nil {
 					return &failed{err}
 				}
-				if tests {
-					_, missing := os.Stat(name)
-					found = slices.DeleteFunc(found, func(problem stackfile.Problem) bool { return missing == nil && problem.File != file })
-				}
-				r.add(shown, found)
+				r.add(name, found)
 			}
 			if err := r.write(p.out, format, strict); err != nil {
 				return &failed{err}
@@ -95,6 +87,18 @@ when the command line can't be understood.`,
 	c.Flags().StringVar(&format, "format", format, "how to say it: "+strings.Join(formats(), ", "))
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats(), cobra.ShellCompDirectiveNoFileComp))
 	return c
+}
+
+// find returns what there is to say of a stack file. One with tests is about the slots of the stack file beside it, of which
+// no more is said than that it is missing.
+func (p *program) find(ctx context.Context, name string, o stackfile.Options, environment bool) (stackfile.Problems, error) {
+	stack := stackfile.StackOf(name)
+	o.Tests = stack != name
+	found, err := stackfile.Check(ctx, p.registry, stack, o, environment)
+	if _, missing := os.Stat(stack); o.Tests && missing == nil {
+		found = slices.DeleteFunc(found, func(problem stackfile.Problem) bool { return problem.File != name })
+	}
+	return found, err
 }
 
 // stackFiles returns the files that the arguments name, folders taken apart.
