@@ -109,7 +109,7 @@ Without a command it runs ./stack.yaml.`,
 		SilenceErrors: true,
 	}
 	root.Flags().AddFlagSet(run.Flags())
-	for _, c := range []*cobra.Command{p.check(), p.explain(), p.diff(), p.print(), p.graph(), p.format(), p.test()} {
+	for _, c := range []*cobra.Command{p.check(), p.explain(), p.diff(), p.print(), p.graph(), p.format(), p.test(), p.lsp()} {
 		c.PreRun = func(*cobra.Command, []string) { limited() } // to its end: what is loaded is all that it is about
 		root.AddCommand(c)
 	}

@@ -100,6 +100,11 @@ var floors = []floor{
 		why:   "the runtime is tested with plain handlers, as anybody may use it",
 	},
 	{
+		name: "lsp", packages: []string{"./cmd/lsp/..."}, look: direct,
+		never: slices.Concat(yaml, []string{"./components/...", "./cmd/...", "net", "net/http/...", "os/exec"}),
+		why:   "a language server is handed the registry, says what stackfile says, and speaks with one editor",
+	},
+	{
 		name: "no test code in the program", packages: slices.Concat([]string{"./cmd/...", "./stackfile/...", "./components/...", "./schema/...", "./registry"}, contracts), look: direct,
 		never: []string{"testing/...", "net/http/httptest", "./registry/registrytest/...", "./tests/...", "github.com/google/go-cmp/..."},
 		why:   "what is only for tests stays out of the binary",
@@ -301,6 +306,11 @@ func TestFloorsBreached(t *testing.T) {
 			"serve's tests", module + "/cmd/serve", inTests,
 			[]string{module + "/stackfile", module + "/components/servers/http"},
 			[]string{"net/http/httptest"},
+		},
+		{
+			"lsp", module + "/cmd/lsp", direct,
+			[]string{module + "/components/standard", module + "/cmd/serve", "gopkg.in/yaml.v3", "net", "net/http", "os/exec"},
+			[]string{module + "/stackfile", module + "/schema", "github.com/creachadair/jrpc2"},
 		},
 		{
 			"no test code in the program", module + "/cmd", direct,
