@@ -13,10 +13,10 @@ func (p *program) lsp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "lsp",
 		Short: "Help an editor with stack files, over standard input and output",
-		Long: `lsp speaks the Language Server Protocol with the editor that starts it. While a stack
-file is written it shows what check says of it, the manual of what is under the
-cursor, and where its value comes from; it completes names, finds the entry of a slot,
-and formats. It writes no file and opens no socket.`,
+		Long: `lsp speaks the Language Server Protocol with the editor that starts it. While a
+stack file is written it shows what check says of it, the manual of what is
+under the cursor, and where its value comes from; it completes names, finds the
+entry of a slot, and formats. It writes no file and opens no socket.`,
 		Example: "  vim.lsp.config('stackd', {cmd = {'stackd', 'lsp'}, filetypes = {'yaml'}})",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
