@@ -33,7 +33,7 @@
 // up to 10 s. One that has lived for 10 s isn't young. A reload that comes meanwhile fills the place at once.
 //
 // A worker that gets SIGTERM accepts nothing more and ends when its requests have. If it isn't young, another takes
-// its place at once, and doesn't wait for that. Of SIGHUP and SIGINT a worker takes no notice: they come from a terminal, to
+// its place at once, and doesn't wait for that; a reload that is under way goes on with another. Of SIGHUP and SIGINT a worker takes no notice: they come from a terminal, to
 // the supervisor as well.
 //
 // When the supervisor dies, however that comes, each worker finds its link to it closed. It accepts nothing

@@ -47,7 +47,11 @@ type order struct {
 	Refuse, Die, Hang, DieLater int
 	// Probation puts the generation on it, and Broken lets it answer with errors.
 	Probation, Broken bool
-	// OnceIn is a folder, where the first worker that dies leaves a note, so that no other does.
+	// Wait is the number of a worker that waits in Load until nobody writes to the FIFO Gate any more; then
+	// each of them leaves its process's number in OnceIn.
+	Wait int
+	Gate string
+	// OnceIn is a folder, where the first worker that dies or waits leaves a note, so that no other does.
 	OnceIn string
 	Stop   time.Duration
 }
@@ -78,6 +82,11 @@ func loadOrder(ctx context.Context, n int, work json.RawMessage) (serve.Generati
 	if err := json.Unmarshal(work, &o); err != nil {
 		return serve.Generation{}, err
 	}
+	if o.Gate != "" {
+		if err := os.WriteFile(filepath.Join(o.OnceIn, strconv.Itoa(n)), []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+			return serve.Generation{}, err
+		}
+	}
 	switch n {
 	case o.Refuse:
 		return serve.Generation{}, fmt.Errorf("worker %d does not like it", n)
@@ -88,6 +97,20 @@ func loadOrder(ctx context.Context, n int, work json.RawMessage) (serve.Generati
 	case o.Hang:
 		<-ctx.Done()
 		return serve.Generation{}, context.Cause(ctx)
+	case o.Wait:
+		if noted(o.OnceIn) {
+			break
+		}
+		opened := make(chan struct{})
+		go func() {
+			_, _ = os.ReadFile(o.Gate)
+			close(opened)
+		}()
+		select {
+		case <-opened:
+		case <-ctx.Done():
+			return serve.Generation{}, context.Cause(ctx)
+		}
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%s %d %d", o.Body, n, os.Getpid()) })
@@ -532,6 +555,66 @@ func TestReplaced(t *testing.T) {
 	}
 	h.answered(t, "two", 1, 2)
 	h.await(t, "it ended with exit status 0", 2)
+}
+
+// A worker that is told to end while a reload makes it ready, or when it is ready and waits for the others, is no reason to
+// refuse that: another takes its place.
+func TestToldToEndInAReload(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		worker int
+		before int // workers
+	}{
+		{"a new one that is ready", 1, 0},
+		{"one that is ready", 1, 2},
+		{"one that is loading", 2, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			gate := filepath.Join(t.TempDir(), "gate")
+			if err := syscall.Mkfifo(gate, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			o := order{Body: "two", Address: []string{"127.0.0.1:0"}, Wait: 2, Gate: gate, OnceIn: t.TempDir()}
+			var h *house
+			changed := make(chan error, 1)
+			if tt.before == 0 {
+				h = launch(t, 2, o)
+			} else {
+				h = run(t, tt.before, "one")
+				go func() {
+					_, err := h.change(2, o)
+					changed <- err
+				}()
+			}
+			f, err := os.OpenFile(gate, os.O_WRONLY, 0) // when the second one loads, the first one is ready
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			text, err := os.ReadFile(filepath.Join(o.OnceIn, strconv.Itoa(tt.worker)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			pid, err := strconv.Atoi(string(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			h.await(t, "a worker was told to end, and is replaced", 1)
+			if tt.worker != o.Wait {
+				f.Close()
+			}
+			if tt.before > 0 {
+				if err := <-changed; err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.await(t, "generation serves", min(tt.before, 1)+1)
+			h.answered(t, "two", 1, 2)
+		})
+	}
 }
 
 // One that dies as soon as it serves is tried again, ever more slowly, until a reload puts an end to that.

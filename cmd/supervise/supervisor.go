@@ -164,6 +164,13 @@ func (r *round) add(m *member, isNew bool) {
 	}
 }
 
+// forget takes out a worker that ends by its own wish.
+func (r *round) forget(m *member) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked = slices.DeleteFunc(r.asked, func(other *member) bool { return other == m })
+}
+
 // prepare lets all workers prepare a job. The first one does so alone: what is wrong with a stack is then found
 // once.
 func (s *Supervisor) prepare(ctx context.Context, j *job) (*round, error) {
@@ -218,7 +225,11 @@ func (s *Supervisor) prepareOne(ctx context.Context, r *round, number int) (prep
 				fresh[address] = socket
 			}
 		}
-		return m.prepare(ctx, r.job.assignment, fresh)
+		p, err := m.prepare(ctx, r.job.assignment, fresh)
+		if err == nil || ctx.Err() != nil || !s.leaves(m) {
+			return p, err
+		}
+		r.forget(m) // it was told to end meanwhile, which says nothing of the job
 	}
 	m, err := s.hire(number)
 	if err != nil {
@@ -301,12 +312,16 @@ func (s *Supervisor) abort(r *round) {
 	s.settle()
 }
 
+// leaves reports whether a worker is about to end.
+func (s *Supervisor) leaves(m *member) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.leaving, m)
+}
+
 // fail kills a worker that doesn't do what it must, unless it is about to end anyway.
 func (s *Supervisor) fail(m *member, err error) {
-	s.mu.Lock()
-	ends := slices.Contains(s.leaving, m)
-	s.mu.Unlock()
-	if !ends && !m.over() {
+	if !s.leaves(m) && !m.over() {
 		m.log.Error("a worker does not do what it is told, and is killed", slog.Any("err", err))
 		m.kill()
 	}
@@ -387,7 +402,7 @@ func (s *Supervisor) release(m *member) {
 func (s *Supervisor) settle() {
 	s.changing = false
 	for _, p := range s.places {
-		if p.member != nil && p.member.over() {
+		if m := p.member; m != nil && (m.over() || slices.Contains(s.leaving, m)) {
 			s.vacate(p)
 		}
 		s.fill(p)
