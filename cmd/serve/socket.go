@@ -136,7 +136,7 @@ func clearStale(ctx context.Context, path string) error {
 
 // lost reports whether the socket's file was removed, so that nobody can connect any more and another has to be made.
 func (s *socket) lost() bool {
-	if s.path == "" || s.inherited {
+	if s.path == "" || s.inherited && !s.ours() {
 		return false
 	}
 	if _, err := os.Lstat(s.path); !errors.Is(err, fs.ErrNotExist) {

@@ -25,7 +25,11 @@ func successor(t *testing.T, g Generation, sockets []Handed) *process {
 	p := &process{log: newJournal(), signals: make(chan os.Signal, 4), ended: make(chan error, 1)}
 	p.Runtime = New(Options{
 		Load: sequence(g), Logger: slog.New(p.log), Signals: p.signals,
-		Inherit: func(_ context.Context, s Server) (Inherited, error) { return files[s.Address], nil },
+		Inherit: func(_ context.Context, s Server) (Inherited, error) {
+			in := files[s.Address]
+			delete(files, s.Address)
+			return in, nil
+		},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -215,5 +219,44 @@ func TestUpgradeOfAnothersSocket(t *testing.T) {
 	}
 	if _, err := os.Stat(path); err != nil {
 		t.Errorf("the socket is gone: %v", err)
+	}
+}
+
+// TestUpgradeAndLostSocket holds that a reload makes a unix socket anew whose file was removed, also of a process that got it in an
+// upgrade; but not that of somebody else.
+func TestUpgradeAndLostSocket(t *testing.T) {
+	dir := t.TempDir()
+	ours, others := filepath.Join(dir, "ours"), filepath.Join(dir, "theirs")
+	theirs, _ := outside(t, "unix", others)
+	g := Generation{Handler: say("x"), Servers: []Server{on("unix:"+ours, "1")}}
+	old := run(t, sequence(g))
+	var next *process
+	if err := old.Upgrade(t.Context(), func(_ context.Context, sockets []Handed) error {
+		g.Servers = append(g.Servers, on("unix:"+others, "2"))
+		next = successor(t, g, append(sockets, Handed{"unix:" + others, theirs, false}))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{ours, others} {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next.reload(t)
+	c, err := net.Dial("unix", ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if _, err := os.Stat(others); !os.IsNotExist(err) {
+		t.Errorf("another socket stands where that of another process was: %v", err)
+	}
+	next.signals <- termSignal
+	if err := next.end(t); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(ours); !os.IsNotExist(err) {
+		t.Errorf("the socket is left: %v", err)
 	}
 }
