@@ -68,7 +68,7 @@ func (n *notes) stage(t texts) (publish func() error, err error) {
 	return func() error { return errors.Join(first(), second()) }, nil
 }
 
-// change brings the notes up to date; what can't be is left as it is, and logged.
+// change brings the notes up to date; what can't be is left as it is, and logged. So is a PID file that another stackd has.
 func (n *notes) change(t texts, log *slog.Logger) {
 	for _, one := range []struct {
 		note            *note
@@ -77,7 +77,14 @@ func (n *notes) change(t texts, log *slog.Logger) {
 		{&n.pid, "pid_file", t.pidFile, strconv.Itoa(os.Getpid()) + "\n"},
 		{&n.addresses, "address_file", t.addressFile, t.addresses},
 	} {
-		publish, err := one.note.stage(one.key, one.path, one.text)
+		var publish func() error
+		var err error
+		if one.note == &n.pid && one.path != n.pid.path {
+			err = vacant(one.path)
+		}
+		if err == nil {
+			publish, err = one.note.stage(one.key, one.path, one.text)
+		}
 		if err == nil {
 			err = publish()
 		}

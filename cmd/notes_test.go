@@ -116,7 +116,17 @@ func TestNotesOfAnother(t *testing.T) {
 		t.Errorf("error %v, want %s", err, want)
 	}
 	alone(t, dir, "pid")
-	if err := first.end(); err != nil {
+	mine := filepath.Join(dir, "mine")
+	if err := second.begin(texts{mine, "", ""}); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	second.change(texts{pid, "", ""}, slog.New(slog.NewTextHandler(&log, nil)))
+	if !first.pid.stands() || !second.pid.stands() || !strings.Contains(log.String(), want) {
+		t.Errorf("after a reload the files are that of the first: %t, of the second: %t; the log:\n%s", first.pid.stands(), second.pid.stands(), &log)
+	}
+	alone(t, dir, "mine", "pid")
+	if err := errors.Join(first.end(), second.end()); err != nil {
 		t.Fatal(err)
 	}
 
