@@ -17,9 +17,13 @@ import (
 
 // Client speaks with the stackd that listens on a socket. It is safe for concurrent use.
 type Client struct {
-	socket string
-	http   *http.Client
+	socket  string
+	http    *http.Client
+	silence time.Duration // after which who says not even how it is hangs
 }
+
+// silenceTimeout is more than a stackd takes to ask workers that hang themselves.
+const silenceTimeout = 15 * time.Second
 
 // New returns a client for the socket at that path. Nothing is opened before the first call, and no connection is kept
 // after one.
@@ -27,14 +31,17 @@ func New(socket string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", socket)
 	}
-	return &Client{socket, &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	return &Client{socket, &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}, silenceTimeout}
 }
 
 // Socket returns the path of the socket.
 func (c *Client) Socket() string { return c.socket }
 
-// Status returns what stackd is doing.
+// Status returns what stackd is doing. It is an error if it doesn't say so in 15 s.
 func (c *Client) Status(ctx context.Context) (Status, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.silence,
+		fmt.Errorf("control socket %q: no answer in %s; the process that listens there hangs, or is stopped", c.socket, c.silence))
+	defer cancel()
 	var s Status
 	return s, c.call(ctx, http.MethodGet, "status", &s)
 }

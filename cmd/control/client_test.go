@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestClient(t *testing.T) {
@@ -92,6 +93,19 @@ func TestClient(t *testing.T) {
 			}
 		})
 	}
+	t.Run("hangs", func(t *testing.T) {
+		hanging, err := net.Listen("unix", socket+"4")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hanging.Close()
+		c := New(socket + "4")
+		c.silence = time.Millisecond
+		want := fmt.Sprintf("control socket %q: no answer in 1ms; the process that listens there hangs, or is stopped", socket+"4")
+		if _, err := c.Status(t.Context()); err == nil || err.Error() != want {
+			t.Errorf("the error is\n%v, want\n%s", err, want)
+		}
+	})
 	t.Run("given up", func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(errors.New("enough"))
