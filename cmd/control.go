@@ -89,6 +89,10 @@ func (p *program) refusal(r *control.Refusal) {
 	if r.Output != "" {
 		p.err.printf("%s\n", r.Output)
 	}
+	if r.Generation == 0 {
+		p.err.printf("stackd: %s\n", r.Text)
+		return
+	}
 	p.err.printf("stackd: %s; generation %d serves on\n", r.Text, r.Generation)
 }
 

@@ -148,8 +148,8 @@ func (l *loader) reload(w http.ResponseWriter, r *http.Request, o serve.Order) {
 func (l *loader) refuse(w http.ResponseWriter, err error) {
 	refusal := refusalOf(err)
 	refusal.Output = outputOf(err)
-	if all := l.runtime.Status().Generations; len(all) > 0 {
-		refusal.Generation = all[0].Number
+	if s := l.runtime.Status(); len(s.Generations) > 0 && !s.Stopping {
+		refusal.Generation = s.Generations[0].Number
 	}
 	answer(w, http.StatusConflict, refusal)
 }

@@ -1,6 +1,9 @@
 package cmd
 
 import (
+	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackd/stackd/cmd/control"
+	"github.com/stackd/stackd/registry"
 )
 
 func TestStatusText(t *testing.T) {
@@ -43,5 +47,56 @@ the last reload, 2s ago (/srv/�[31m/stack.yaml), was refused: stack.yaml has a
 		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
 			t.Errorf("%d columns: %s", n, line)
 		}
+	}
+}
+
+// TestRefusedByWhatStops holds that nobody is told that a process serves on which is about to end.
+func TestRefusedByWhatStops(t *testing.T) {
+	release := make(chan struct{})
+	dir := t.TempDir()
+	file := filepath.Join(dir, "stack.yaml")
+	if err := os.WriteFile(file, []byte("servers: [{use: http, listen: \"127.0.0.1:0\"}]\nstack: [stuck]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := runWith(t, withStuck(t, release), file)
+	address := r.await("listening")["bound"].(string)
+	r.await("generation serves")
+	socket := filepath.Join(dir, ".stack.yaml.sock")
+	answered := make(chan error, 1)
+	go func() {
+		response, err := http.Get("http://" + address)
+		if err == nil {
+			err = response.Body.Close()
+		}
+		answered <- err
+	}()
+	for busy := false; !busy; {
+		s, err := control.New(socket).Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		busy = len(s.Requests) > 0
+	}
+	r.cancel()
+	r.await("stopping")
+	var said strings.Builder
+	p := &program{registry: registry.Compiled(), out: &output{Writer: &said}, err: &output{Writer: &said}}
+	c := p.root()
+	c.SetArgs([]string{"reload", "--socket", socket})
+	if err := c.ExecuteContext(t.Context()); err == nil {
+		t.Error("the reload was no error")
+	}
+	if want := "stackd: the process is stopping\n"; said.String() != want {
+		t.Errorf("it says %q, want %q", said.String(), want)
+	}
+	close(release)
+	for range r.records {
+		continue
+	}
+	if err := <-r.ended; err != nil {
+		t.Error(err)
+	}
+	if err := <-answered; err != nil {
+		t.Error(err)
 	}
 }

@@ -7,7 +7,7 @@
 //	GET  /v1/status             Status
 //	POST /v1/reload             Reload, or Refusal with status 409
 //	POST /v1/rollback?to=NUMBER Reload, or Refusal with status 409
-//	POST /v1/stop               Stopped
+//	POST /v1/stop               Stopped, or Refusal with status 409 if something goes on that does not end
 //	POST /v1/upgrade            Upgraded, or Refusal with status 409
 //
 // So curl is a client too: curl --unix-socket .stack.yaml.sock http://stackd/v1/status. Durations are in nanoseconds.
@@ -205,7 +205,7 @@ type Upgraded struct {
 
 // Refusal is the error of a reload, rollback or upgrade that changed nothing.
 type Refusal struct {
-	// Generation is the number of the one that serves on.
+	// Generation is the number of the one that serves on; 0 if none does, since the process stops.
 	Generation uint64 `json:"generation"`
 	Text       string `json:"error"`
 	// Problems are those of the stack file, if that is why.
