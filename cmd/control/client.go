@@ -77,7 +77,7 @@ func (c *Client) Upgrade(ctx context.Context) (Upgraded, error) {
 	return u, c.call(ctx, http.MethodPost, "upgrade", &u)
 }
 
-// unreachable says why nobody was asked.
+// unreachable says why nobody was asked, or has answered.
 func (c *Client) unreachable(err error) error {
 	why := ""
 	switch {
@@ -87,6 +87,8 @@ func (c *Client) unreachable(err error) error {
 		why = "nobody listens there; a stackd that was killed has left it"
 	case errors.Is(err, syscall.EACCES):
 		why = "only the user who has started stackd, and root, may use it"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		why = "the process that listened there ended before it answered"
 	}
 	if why == "" {
 		return fmt.Errorf("control socket %q: %w", c.socket, err)

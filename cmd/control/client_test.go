@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -93,6 +94,23 @@ func TestClient(t *testing.T) {
 			}
 		})
 	}
+	t.Run("dies", func(t *testing.T) {
+		dying, err := net.Listen("unix", socket+"5")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dying.Close()
+		go func() {
+			if c, err := dying.Accept(); err == nil {
+				_, _ = http.ReadRequest(bufio.NewReader(c))
+				c.Close()
+			}
+		}()
+		want := fmt.Sprintf("control socket %q: the process that listened there ended before it answered: ", socket+"5")
+		if _, err := New(socket + "5").Upgrade(t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("the error is\n%v, want\n%s", err, want)
+		}
+	})
 	t.Run("hangs", func(t *testing.T) {
 		hanging, err := net.Listen("unix", socket+"4")
 		if err != nil {
