@@ -476,6 +476,20 @@ func TestReloadWithoutAnswer(t *testing.T) {
 	}
 }
 
+// A worker that isn't needed any more and says nothing is killed.
+func TestSurplusWithoutAnswer(t *testing.T) {
+	h := run(t, 2, "one")
+	h.supervisor.silence = time.Second
+	if err := syscall.Kill(h.pids()[1], syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.change(1, order{Body: "two", Address: []string{"127.0.0.1:0"}}); err != nil {
+		t.Fatal(err)
+	}
+	h.await(t, "worker ended", 1)
+	h.answered(t, "two", 1)
+}
+
 // The number of workers follows the reload.
 func TestNumber(t *testing.T) {
 	h := run(t, 2, "one")

@@ -242,9 +242,7 @@ func (s *Supervisor) prepareOne(ctx context.Context, r *round, number int) (prep
 // heeds reports whether a worker answers. One that doesn't, such as one that was stopped, would let the reload wait for all
 // the time that there is: it is killed, so that the reload has another in its place.
 func (s *Supervisor) heeds(ctx context.Context, m *member) bool {
-	patience, cancel := context.WithTimeoutCause(ctx, s.silence, fmt.Errorf("it said nothing for %s", s.silence))
-	defer cancel()
-	err := m.ask(patience, kindStatus, nil, nil)
+	err := s.hear(ctx, m)
 	if err == nil || ctx.Err() != nil {
 		return true
 	}
@@ -255,6 +253,13 @@ func (s *Supervisor) heeds(ctx context.Context, m *member) bool {
 	case <-ctx.Done():
 		return true
 	}
+}
+
+// hear returns an error if a worker doesn't answer.
+func (s *Supervisor) hear(ctx context.Context, m *member) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.silence, fmt.Errorf("it said nothing for %s", s.silence))
+	defer cancel()
+	return m.ask(ctx, kindStatus, nil, nil)
 }
 
 // begin lets a reload see to the places: whoever is about to be put there isn't needed any more.
@@ -395,7 +400,13 @@ func (s *Supervisor) release(m *member) {
 	}
 	m.log.Info("a worker that isn't needed any more ends")
 	s.leaving = append(s.leaving, m)
-	s.all.Go(func() { m.dismiss(context.Background()) })
+	s.all.Go(func() { m.dismiss(context.Background()) }) // at once: what it accepts would be served as before
+	s.all.Go(func() {
+		if err := s.hear(context.Background(), m); err != nil && !m.over() {
+			m.log.Error("a worker does not do what it is told, and is killed", slog.Any("err", err))
+			m.kill()
+		}
+	})
 }
 
 // settle ends a reload: what has become vacant meanwhile is filled. The caller holds mu.
