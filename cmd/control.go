@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -67,8 +70,12 @@ func (p *program) client(ctx context.Context, file, socket string) (*control.Cli
 		return control.New(path), nil
 	}
 	places := socketsOf(file)
-	for _, place := range places {
-		if _, err := os.Stat(place); err == nil || !errors.Is(err, fs.ErrNotExist) {
+	there := slices.DeleteFunc(slices.Clone(places), func(place string) bool {
+		_, err := os.Stat(place)
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	for i, place := range there {
+		if i == len(there)-1 || !abandoned(ctx, place) {
 			return control.New(place), nil
 		}
 	}
@@ -76,6 +83,15 @@ func (p *program) client(ctx context.Context, file, socket string) (*control.Cli
 		return nil, fmt.Errorf("no stackd that runs %s is found, and the file can't be asked where it is: %w", file, problems)
 	}
 	return nil, fmt.Errorf("no stackd runs %s: there is no socket %s", file, strings.Join(places, " or "))
+}
+
+// abandoned reports whether nobody listens on a socket: a stackd that was killed has left it.
+func abandoned(ctx context.Context, path string) bool {
+	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path)
+	if err == nil {
+		_ = c.Close() // it was only to see
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // refusal prints why nothing was done; problems as check does.

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -98,5 +99,47 @@ func TestRefusedByWhatStops(t *testing.T) {
 	}
 	if err := <-answered; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestClientPassesOverWhatIsLeft holds that a socket which a stackd that was killed has left doesn't hide the one of another that
+// may not write beside the stack file.
+func TestClientPassesOverWhatIsLeft(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", filepath.Join(dir, "run"))
+	if err := os.Mkdir(filepath.Join(dir, "run"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "stack.yaml")
+	if err := os.WriteFile(file, []byte("servers: [{use: http, listen: \"127.0.0.1:0\"}]\nstack: [{use: respond, body: x}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	places := socketsOf(file)
+	listen := func(path string) *net.UnixListener {
+		ln, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ln.Close() })
+		return ln
+	}
+	left := listen(places[0])
+	left.SetUnlinkOnClose(false)
+	left.Close()
+	p := &program{registry: registry.Compiled(), out: &output{}, err: &output{}}
+	socket := func() string {
+		t.Helper()
+		c, err := p.client(t.Context(), file, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Socket()
+	}
+	if got := socket(); got != places[0] { // and asking there says what it is
+		t.Errorf("with nothing else the socket is %s, want %s", got, places[0])
+	}
+	listen(places[1])
+	if got := socket(); got != places[1] {
+		t.Errorf("the socket is %s, want %s", got, places[1])
 	}
 }
