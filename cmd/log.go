@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/lmittmann/tint"
@@ -49,4 +51,11 @@ func forPeople(_ []string, a slog.Attr) slog.Attr {
 		}
 	}
 	return a
+}
+
+// outliveReaders lets a process go on when nobody reads its log any more: to write to such a pipe ends a program otherwise.
+func outliveReaders() (end func()) {
+	gone := make(chan os.Signal, 1)
+	signal.Notify(gone, syscall.SIGPIPE)
+	return func() { signal.Stop(gone) }
 }

@@ -82,6 +82,7 @@ func (p *program) serve(ctx context.Context, file string, level slog.Level) erro
 		return &failed{fmt.Errorf(noStackFile, file)}
 	}
 	defer runtime.KeepAlive(make([]byte, headroom))
+	defer outliveReaders()() // a predecessor that dies is one, too
 	service, err := serviceOf()
 	if err != nil {
 		return &failed{err}

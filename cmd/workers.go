@@ -38,6 +38,7 @@ func (p *program) worker() *cobra.Command {
 				ctx = context.Background()
 			}
 			defer runtime.KeepAlive(make([]byte, headroom))
+			defer outliveReaders()()
 			// Started by way of /proc/self/exe it would be "exe" to ps, pgrep and top.
 			_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0) // where there is none the name is right
 			log := newLogger(p.err.Writer, isTerminal(p.err.Writer), level).With(slog.Int("worker", number))

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/stackd/stackd/cmd/control"
 )
 
 // site is a folder with a stack that a test does harm to.
@@ -310,3 +313,59 @@ vars: {text: %s}
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestNobodyReadsTheLog proves that a stack serves on, reloads and stops in order when whoever read its log has gone, as a tee
+// does that gets the same ^C.
+func TestNobodyReadsTheLog(t *testing.T) {
+	t.Parallel()
+	for _, processes := range []string{"1", "2"} {
+		t.Run(processes, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			file := filepath.Join(dir, "stack.yaml")
+			stack := "servers: [{use: http, listen: \"127.0.0.1:0\"}]\nprocesses: " + processes + "\nstack: [{use: respond, body: x}]\n"
+			if err := os.WriteFile(file, []byte(stack), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			read, write, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(built(t), "run", file)
+			cmd.Stderr = write
+			cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			exited := make(chan error, 1)
+			go func() { exited <- cmd.Wait() }()
+			write.Close()
+			for lines := bufio.NewScanner(read); lines.Scan() && !strings.Contains(lines.Text(), "generation serves"); {
+				continue
+			}
+			read.Close()
+			client := control.New(filepath.Join(dir, ".stack.yaml.sock"))
+			if r, err := client.Reload(t.Context()); err != nil || r.Generation != 2 {
+				t.Errorf("a reload makes generation %d: %v", r.Generation, err)
+			}
+			s, err := client.Status(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			for _, w := range s.Workers {
+				if w.State != control.WorkerServes || w.Restarts > 0 {
+					t.Errorf("a worker is %+v", w)
+				}
+			}
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Error(err)
+			}
+			if err := <-exited; err != nil {
+				t.Errorf("it ended with %v", err)
+			}
+			if _, err := os.Stat(client.Socket()); !os.IsNotExist(err) {
+				t.Errorf("its control socket: %v", err)
+			}
+		})
+	}
+}

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -28,11 +27,11 @@ type Predecessor struct {
 	lines  *bufio.Reader
 	stderr *os.File    // the predecessor's
 	own    atomic.Bool // this process has taken over
-	pipes  chan os.Signal
 }
 
 // Open returns the process whose place this one is to take, and adds the sockets that it hands over. If there is none,
-// both results are nil.
+// both results are nil. Until TakeOver, standard error is a pipe to it, which breaks when it dies: SIGPIPE must not end this
+// process.
 func Open(sockets *Sockets) (*Predecessor, error) {
 	value := os.Getenv(variable)
 	if value == "" {
@@ -43,12 +42,10 @@ func Open(sockets *Sockets) (*Predecessor, error) {
 	if err != nil || fd < 3 {
 		return nil, fmt.Errorf("%s is %q; it is set by a stackd that starts another one, and must not be set otherwise", variable, value)
 	}
-	p := &Predecessor{pipes: make(chan os.Signal, 1)}
+	p := &Predecessor{}
 	if err := p.meet(fd, sockets); err != nil {
 		return nil, fmt.Errorf("%s is %q, but nobody is there who hands over: %w", variable, value, err)
 	}
-	// A predecessor that dies closes the pipe that standard error is now; writing to it must not end this process.
-	signal.Notify(p.pipes, syscall.SIGPIPE)
 	return p, nil
 }
 
@@ -122,7 +119,6 @@ func (p *Predecessor) TakeOver(ctx context.Context) error {
 	if err := replaceStderr(p.stderr); err != nil {
 		return err
 	}
-	signal.Stop(p.pipes)
 	p.own.Store(true)
 	_ = tell(p.line, Taken)
 	// There is no way back: if this can't be read, nothing is left to be waited for.
