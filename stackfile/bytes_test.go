@@ -158,6 +158,9 @@ func costly() []struct{ name, content string } {
 		{"anchors", goodFile + "vars: {x: [" + repeat(150_000, "&a%d 1, ") + "1]}\n"},
 		{"a deep list", goodFile + "vars: {x: " + strings.Repeat("[", 60) + repeat(300_000, "%d,") + strings.Repeat("]", 60) + "}\n"},
 		{"comments that allow", goodFile + repeat(40_000, "# stackd:allow override-same reason %d\n")},
+		{"problems on one line", goodFile + "urls: {" + repeat(60_000, "/%d/: {sa: {a: 1}}, ") + "}\n"},
+		{"secrets on one line", goodFile + "urls: {" + repeat(40_000, "/%[1]d/: {sa: {password: a%[1]d}}, ") + "}\n"},
+		{"secrets", "servers: [http]\nstack:\n  - use: site\n    root: www\n    factories:\n      .x:\n        use: cgi\n        secrets:\n" + repeat(70_000, "          k%[1]d: pass%[1]d\n")},
 		{"overrides that cross", goodFile + "urls:\n" + repeat(400, "  h%d/: {vars: {a: 1}}\n") + repeat(490, "  /%d/: {vars: {b: 1}}\n")},
 	}
 }

@@ -93,7 +93,7 @@ func described(t *testing.T, p *Plan) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := []string{string(printed), fmt.Sprintf("%+v", p.Outline()), fmt.Sprint(p.layers.problems.secrets.texts)}
+	all := []string{string(printed), fmt.Sprintf("%+v", p.Outline()), fmt.Sprint(p.layers.problems.secrets.known)}
 	p.instances(func(i *planned) { all = append(all, i.identity()+" "+i.at.String()+" "+i.where) })
 	for _, area := range append([]region{{pattern: pattern{}}}, p.areas...) {
 		path := "/"

@@ -138,7 +138,6 @@ func loadAfter(ctx context.Context, reg *registry.Registry, path string, o Optio
 	l := &loader{registry: reg, options: o, before: before, files: files, source: d.source, merger: merger{registry: reg}, problems: ps}
 	defer func() { l.before = nil }()
 	plan := l.load(ctx, d.top)
-	ps.secrets.sort()
 	return plan, files, ps
 }
 

@@ -21,10 +21,7 @@ import (
 // Secrets stay references, as ${env:NAME}, where they were written so. One that stands in the file in clear
 // is withheld, which a comment says; the printed file loads all the same.
 func (p *Plan) Print() ([]byte, error) {
-	w := &printer{effects: p.spare(), main: p.layers.source}
-	if known := p.layers.problems.secrets; known != nil {
-		w.secrets = known.texts
-	}
+	w := &printer{effects: p.spare(), main: p.layers.source, secrets: p.layers.problems.secrets}
 	top := &yaml.Node{Kind: yaml.MappingNode}
 	servers := &yaml.Node{Kind: yaml.SequenceNode}
 	for _, s := range p.servers {
@@ -72,7 +69,7 @@ func (p *Plan) Print() ([]byte, error) {
 type printer struct {
 	*effects
 	main    *source
-	secrets []string
+	secrets *secrets
 }
 
 // put adds a pair to a map.
@@ -409,7 +406,7 @@ func (w *printer) mounted(n *node) *yaml.Node {
 
 // betrays reports whether there is a secret in a text.
 func (w *printer) betrays(s string) bool {
-	return slices.ContainsFunc(w.secrets, func(secret string) bool { return strings.Contains(s, secret) })
+	return w.secrets != nil && len(w.secrets.in(s)) > 0
 }
 
 // withheld returns what stands for a secret. It is long, since secrets may have to be, and a URL if the secret is.

@@ -21,7 +21,8 @@ type Problem struct {
 	Text string
 	// Allowed is the reason why a comment allows it, if one does.
 	Allowed string
-	// Source is the line, to be shown with a mark under the column. Secrets are redacted.
+	// Source is the line, or of a long one what is around the column, to be shown with a mark under that. Secrets are
+	// redacted.
 	Source string
 	// mark is the column in Source, which differs from that in the file where a secret was
 	// taken out before it.
@@ -175,7 +176,7 @@ func (ps *problems) report(rule string, at pos, where []string, format string, a
 		}
 	}
 	fmt.Fprintf(&b, format, args...)
-	p := Problem{File: at.source.name, Line: int(at.line), Column: int(at.column), Rule: rule, Severity: severityOf(rule), Text: strings.Map(harmless, b.String()), Source: ps.texts[at.source].line(int(at.line)), mark: int(at.column), from: at.source}
+	p := Problem{File: at.source.name, Line: int(at.line), Column: int(at.column), Rule: rule, Severity: severityOf(rule), Text: strings.Map(harmless, b.String()), from: at.source}
 	if ps.seen[p] {
 		return
 	}
@@ -198,10 +199,11 @@ func (ps *problems) err() error {
 	slices.SortStableFunc(ps.list, func(a, b Problem) int {
 		return cmp.Or(a.from.compare(b.from), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	if ps.secrets != nil {
-		for i, p := range ps.list {
-			ps.list[i] = ps.secrets.hidden(p, ps.texts[p.from].all())
-		}
+	q := quoter{secrets: ps.secrets, files: make(map[*content]*quoting)}
+	for i := range ps.list {
+		p := &ps.list[i]
+		p.Text = ps.secrets.message(p.Text)
+		q.quote(p, ps.texts[p.from])
 	}
 	if ps.more > 0 {
 		last := ps.list[len(ps.list)-1]

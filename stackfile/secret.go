@@ -19,15 +19,16 @@ type secrets struct {
 	names   []string
 	written *regexp.Regexp // such a name, its colon, and what is before
 	quoted  *regexp.Regexp // the same and what follows, in what a message quotes
-	// texts are the secrets that were read.
-	texts []string
+	// known are the secrets that were read, and texts the same by how they begin.
+	known map[string]bool
+	texts map[string][]string
 }
 
 // shortSecret is too short for its text to be looked for in the rest of the file.
 const shortSecret = 4
 
 func secretsOf(r *registry.Registry) *secrets {
-	s := &secrets{}
+	s := &secrets{known: make(map[string]bool), texts: make(map[string][]string)}
 	var within func(t *registry.Type) bool
 	within = func(t *registry.Type) bool {
 		found := t.Form == registry.FormSecret || t.Elem != nil && within(t.Elem)
@@ -70,86 +71,222 @@ func (s *secrets) read(n *node) {
 		s.read(item)
 	}
 	for line := range strings.Lines(n.text) {
-		if line = strings.TrimSpace(line); len(line) >= shortSecret && !slices.Contains(s.texts, line) {
-			s.texts = append(s.texts, line)
+		if line = strings.TrimSpace(line); len(line) >= shortSecret && !s.known[line] && !strings.Contains(redacted, line) {
+			s.known[line] = true
+			s.texts[line[:shortSecret]] = append(s.texts[line[:shortSecret]], line)
 		}
 	}
 }
 
-// hidden replaces the secrets of a problem's line, which is one of lines, and moves its mark
-// with the rest.
-func (s *secrets) hidden(p Problem, lines []string) Problem {
-	for _, text := range s.texts {
-		p.Text = strings.ReplaceAll(p.Text, text, redacted)
-		for {
-			at := strings.Index(p.Source, text)
+// in returns the secrets in a text that were read, the long ones first, since another one may be a part of them.
+func (s *secrets) in(text string) []string {
+	var found []string
+	for i := range len(text) - shortSecret + 1 {
+		for _, secret := range s.texts[text[i:i+shortSecret]] {
+			if strings.HasPrefix(text[i:], secret) && !slices.Contains(found, secret) {
+				found = append(found, secret)
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b)) })
+	return found
+}
+
+// redact takes the secrets out of a text that were read.
+func (s *secrets) redact(text string) string {
+	if s == nil {
+		return text
+	}
+	for _, secret := range s.in(text) {
+		text = strings.ReplaceAll(text, secret, redacted)
+	}
+	return text
+}
+
+// message is redact for what is said of a problem, in which a secret may be quoted that couldn't be read.
+func (s *secrets) message(text string) string {
+	text = s.redact(text)
+	if s == nil || s.written == nil {
+		return text
+	}
+	return s.quoted.ReplaceAllString(text, `${1}`+redacted+`"`)
+}
+
+// A quoter quotes lines of files, without secrets.
+type quoter struct {
+	*secrets // nil for none
+	files    map[*content]*quoting
+}
+
+// quoting is what a quoter knows of a file.
+type quoting struct {
+	*content
+	// outer has for each line the one above that it is within, from 1; 0 for none. Begins are those of them that were looked at,
+	// and whether a secret begins there.
+	outer  []int
+	begins map[int]bool
+	hidden map[int][]span // of lines, from 1
+}
+
+// span is a part of a line, in bytes.
+type span struct{ begin, end int }
+
+// longestQuote is how much is quoted of a line, in bytes. Nothing is when more than mostSecrets were read.
+const (
+	longestQuote = 1000
+	mostSecrets  = 1000
+)
+
+// quote fills in a problem's line, or of a long one what is around the column, and its mark.
+func (q *quoter) quote(p *Problem, c *content) {
+	line := c.line(p.Line)
+	if line == "" || q.secrets != nil && len(q.known) > mostSecrets {
+		return
+	}
+	at, left := 0, p.Column-1
+	for ; left > 0 && at < len(line); left-- {
+		_, size := utf8.DecodeRuneInString(line[at:])
+		at += size
+	}
+	from, to := 0, len(line)
+	if to > longestQuote {
+		from = max(at-longestQuote/2, 0)
+		to = min(from+longestQuote, to)
+	}
+	for from > 0 && !utf8.RuneStart(line[from]) {
+		from--
+	}
+	for to < len(line) && !utf8.RuneStart(line[to]) {
+		to++
+	}
+	hidden := q.hiddenIn(c, p.Line)
+	for _, s := range hidden {
+		if s.begin < at && at < s.end {
+			at = s.begin
+		}
+	}
+	from = min(from, at)
+	p.Source = cut(line, hidden, from, to)
+	p.mark = utf8.RuneCountInString(cut(line, hidden, from, at)) + left + 1
+}
+
+// cut returns a part of a line without what is hidden.
+func cut(line string, hidden []span, from, to int) string {
+	var b strings.Builder
+	for _, s := range hidden {
+		if s.end <= from || s.begin >= to {
+			continue
+		}
+		b.WriteString(line[from:max(s.begin, from)] + redacted)
+		from = min(s.end, to)
+	}
+	return b.String() + line[from:to]
+}
+
+// hiddenIn returns what must not be quoted of a line, in order.
+func (q *quoter) hiddenIn(c *content, number int) []span {
+	if q.secrets == nil {
+		return nil
+	}
+	f := q.files[c]
+	if f == nil {
+		f = &quoting{content: c, begins: make(map[int]bool), hidden: make(map[int][]span)}
+		q.files[c] = f
+	}
+	hidden, ok := f.hidden[number]
+	if !ok {
+		hidden = q.secretsOn(f, number)
+		f.hidden[number] = hidden
+	}
+	return hidden
+}
+
+// secretsOn returns where there are secrets on a line.
+func (q *quoter) secretsOn(f *quoting, number int) []span {
+	line := f.line(number)
+	if q.written != nil && q.below(f, number) {
+		return []span{{indentOf(line), len(line)}}
+	}
+	var all []span
+	known := make(map[int]bool) // where one begins that was read
+	for _, secret := range q.in(line) {
+		for from := 0; ; {
+			at := strings.Index(line[from:], secret)
 			if at < 0 {
 				break
 			}
-			p.hide(at, at+len(text))
+			known[from+at] = true
+			all = append(all, span{from + at, from + at + len(secret)})
+			from += at + len(secret)
 		}
 	}
-	if s.written == nil {
-		return p
-	}
-	p.Text = s.quoted.ReplaceAllString(p.Text, `${1}`+redacted+`"`)
-	if s.below(lines, p.Line) {
-		p.hide(indentOf(p.Source), len(p.Source))
-		return p
-	}
-	for from := 0; ; {
-		match := s.written.FindStringIndex(p.Source[from:])
+	for from := 0; q.written != nil; {
+		match := q.written.FindStringIndex(line[from:])
 		if match == nil {
-			return p
+			break
 		}
 		begin := from + match[1]
-		end := begin + valueEnd(p.Source[begin:], strings.ContainsAny(p.Source[:begin], "{["))
-		if begin < end && !strings.HasPrefix(p.Source[begin:end], redacted) {
-			end += p.hide(begin, end)
+		end := begin + valueEnd(line[begin:], strings.ContainsAny(line[:begin], "{["))
+		if begin < end && !known[begin] {
+			all = append(all, span{begin, end})
 		}
 		from = end
 	}
+	slices.SortFunc(all, func(a, b span) int { return cmp.Compare(a.begin, b.begin) })
+	var merged []span
+	for _, s := range all {
+		if last := len(merged) - 1; last >= 0 && s.begin < merged[last].end {
+			merged[last].end = max(merged[last].end, s.end)
+			continue
+		}
+		merged = append(merged, s)
+	}
+	return merged
 }
 
 // below reports whether a line belongs to a secret that begins on a line above.
-func (s *secrets) below(lines []string, number int) bool {
-	if number > len(lines) {
-		return false
+func (q *quoter) below(f *quoting, number int) bool {
+	if f.outer == nil {
+		f.outer = outerLines(f.lines)
 	}
-	indent := indentOf(lines[number-1])
-	for _, line := range slices.Backward(lines[:number-1]) {
-		if at := indentOf(line); at < indent && at < len(line) {
-			if match := s.written.FindStringIndex(line); match != nil && !strings.ContainsAny(line[:match[0]], "{[") {
-				return true
-			}
-			indent = at
+	for n := f.outer[number]; n > 0; n = f.outer[n] {
+		begins, ok := f.begins[n]
+		if !ok {
+			line := f.line(n)
+			match := q.written.FindStringIndex(line)
+			begins = match != nil && !strings.ContainsAny(line[:match[0]], "{[")
+			f.begins[n] = begins
+		}
+		if begins {
+			return true
 		}
 	}
 	return false
 }
 
-// sort puts the long ones first, since another one may be a part of them.
-func (s *secrets) sort() {
-	slices.SortFunc(s.texts, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b)) })
+// outerLines returns for each line, from 1, the last one above it that is less far in; 0 for none.
+func outerLines(lines []string) []int {
+	outer := make([]int, len(lines)+1)
+	var open []int // those that a line may be within, each further in than the one before
+	for i, line := range lines {
+		indent := indentOf(line)
+		last := len(open) - 1
+		for last >= 0 && indentOf(lines[open[last]-1]) >= indent {
+			last--
+		}
+		if last >= 0 {
+			outer[i+1] = open[last]
+		}
+		if indent < len(line) { // there is something on it
+			open = append(open[:last+1], i+1)
+		}
+	}
+	return outer
 }
 
 func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }
 
 const redacted = "[redacted]"
-
-// hide replaces a part of the line. It returns by how much the line grew.
-func (p *Problem) hide(begin, end int) int {
-	grown := len(redacted) - utf8.RuneCountInString(p.Source[begin:end])
-	switch first := utf8.RuneCountInString(p.Source[:begin]); {
-	case p.mark-1 >= first+utf8.RuneCountInString(p.Source[begin:end]):
-		p.mark += grown
-	case p.mark-1 > first:
-		p.mark = first + 1
-	}
-	was := len(p.Source)
-	p.Source = p.Source[:begin] + redacted + p.Source[end:]
-	return len(p.Source) - was
-}
 
 // valueEnd returns where the value at the begin of s ends, or len(s) if that is unclear.
 func valueEnd(s string, flow bool) int {

@@ -88,3 +88,57 @@ func TestSecretsStayUnseen(t *testing.T) {
 		t.Errorf("%d files showed problems and %d loaded; the test must see many of both", shown, loaded)
 	}
 }
+
+// TestSecretLikeMark reads secrets that look like what stands for them.
+func TestSecretLikeMark(t *testing.T) {
+	for _, secret := range []string{"redacted", "[redacted]", "[red", "acted]", "a[redacted]", "[redacted]a", "[redacted][redacted]"} {
+		t.Run(secret, func(t *testing.T) {
+			_, ps := loadText(t, fmt.Sprintf("servers: [http]\nstack: [{use: session, store: {use: file, password: '%s', pth: x}}, say]\n", secret))
+			if len(ps) != 1 {
+				t.Fatalf("the problems are %v", ps)
+			}
+			if want := "stack: [{use: session, store: {use: file, password: [redacted], pth: x}}, say]"; ps[0].Source != want && ps[0].Source != strings.Replace(want, "[redacted]", "'[redacted]'", 1) {
+				t.Errorf("the line is\n%s", ps[0].Source)
+			}
+			marks(t, ps[0], "pth: x}")
+		})
+	}
+}
+
+// TestQuote quotes lines that are too long to be quoted whole.
+func TestQuote(t *testing.T) {
+	far := strings.Repeat("ü", longestQuote)
+	for _, test := range []struct{ name, before, value, after string }{
+		{"near", "", "hunter2marker", ""},
+		{"far behind", far, "hunter2marker", ""},
+		{"far before", "", "hunter2marker", far},
+		{"in the middle", far, "hunter2marker", far},
+		{"over the edge", "", "hunter2marker", strings.Repeat("x", longestQuote/2-5)},
+		{"longer than a quote", "", strings.Repeat("hunter2marker", longestQuote/4), ""},
+		{"longer than a quote, at the edge", far, strings.Repeat("hunter2marker", longestQuote/4), strings.Repeat("x", longestQuote/2-5)},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, ps := loadText(t, fmt.Sprintf("servers: [http]\nstack: [{use: tag, text: %q}, {use: session, store: {use: file, password: %s, path: %[3]q, pth: x}}, {use: say, text: %[1]q}]\n", test.before, test.value, "x"+test.after))
+			if len(ps) != 1 {
+				t.Fatalf("the problems are %v", ps)
+			}
+			p := ps[0]
+			if strings.Contains(p.Source, "hunter") || strings.Contains(p.Source, "marker") {
+				t.Errorf("the secret is shown:\n%s", p.Source)
+			}
+			if len(p.Source) > 2*longestQuote {
+				t.Errorf("%d bytes are quoted", len(p.Source))
+			}
+			marks(t, p, "pth: x}")
+		})
+	}
+}
+
+// marks checks that the excerpt of a problem has its mark below a text.
+func marks(t *testing.T, p Problem, text string) {
+	t.Helper()
+	line, caret, _ := strings.Cut(p.Excerpt(), "\n")
+	if at := strings.Index(caret, "^"); at < 0 || !strings.HasPrefix(string([]rune(line)[at:]), text) {
+		t.Errorf("the mark is at another place:\n%s", p.Excerpt())
+	}
+}

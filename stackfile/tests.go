@@ -186,12 +186,7 @@ func (p *Plan) Tests() []Case { return p.tests }
 
 // Redact takes out of a text the secrets that stand in the stack's files.
 func (p *Plan) Redact(text string) string {
-	if known := p.layers.problems.secrets; known != nil {
-		for _, secret := range known.texts {
-			text = strings.ReplaceAll(text, secret, redacted)
-		}
-	}
-	return text
+	return p.layers.problems.secrets.redact(text)
 }
 
 // testSuffix is how the name of a file ends that has the tests of the stack file beside it.
