@@ -333,7 +333,7 @@ func (b *builder) current() string {
 }
 
 func (b *builder) build(ctx context.Context) error {
-	ps := problems{texts: b.plan.layers.problems.texts}
+	ps := problems{texts: b.plan.layers.problems.texts, secrets: b.plan.layers.problems.secrets}
 	b.stack.inspector = b.plan.inspector(b.stack.depot)
 	b.plan.instances(func(p *planned) { b.open(ctx, p, &ps) })
 	servers := b.plan.servers

@@ -56,7 +56,7 @@ func (p *Plan) Processes() Processes { return p.processes }
 
 // Single returns the problem that the plan asks for several processes where only one can be had, for a reason.
 func (p *Plan) Single(reason string) error {
-	ps := &problems{texts: p.layers.problems.texts}
+	ps := &problems{texts: p.layers.problems.texts, secrets: p.layers.problems.secrets}
 	at := p.processes.at
 	if at == nil || !p.processes.several() {
 		return nil

@@ -1,11 +1,16 @@
 package stackfile
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/stackd/stackd/registry"
+	"github.com/stackd/stackd/registry/session"
 )
 
 // TestSecretsStayUnseen puts a secret into every place of a file where a secret may be,
@@ -140,5 +145,27 @@ func marks(t *testing.T, p Problem, text string) {
 	line, caret, _ := strings.Cut(p.Excerpt(), "\n")
 	if at := strings.Index(caret, "^"); at < 0 || !strings.HasPrefix(string([]rune(line)[at:]), text) {
 		t.Errorf("the mark is at another place:\n%s", p.Excerpt())
+	}
+}
+
+// TestSecretsOfBuild has a component fail on a line with secrets, one of which it tells.
+func TestSecretsOfBuild(t *testing.T) {
+	reg, err := registry.New(append(corpus(), registry.Store[fileStoreConfig]{
+		Name: "closed", Default: fileStoreConfig{Path: "x"}, Traits: registry.Traits{Processes: registry.ProcessSafe, Calls: registry.Blocking},
+		Build: func(_ *registry.Env, c fileStoreConfig) (session.Store, error) {
+			return nil, fmt.Errorf("it is closed for %s", c.Password.Reveal())
+		},
+	})...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := loaded(t, reg, "servers: [http]\nstack: [{use: session, store: {use: closed, password: hunter2marker}}, say]\n")
+	_, err = plan.Build(t.Context(), slog.New(slog.DiscardHandler), nil)
+	ps, ok := errors.AsType[Problems](err)
+	if !ok || len(ps) != 1 {
+		t.Fatalf("the error is %v", err)
+	}
+	if shown := ps[0].String() + "\n" + ps[0].Excerpt(); strings.Contains(shown, "hunter2marker") || strings.Count(shown, redacted) != 2 {
+		t.Errorf("it is shown as\n%s", shown)
 	}
 }
