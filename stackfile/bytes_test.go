@@ -106,6 +106,7 @@ func TestBytes(t *testing.T) {
 		{"a name of megabytes", "servers: [http]\nstack: [" + strings.Repeat("x", 1<<20) + "]\n", `2:9: unknown middleware or app "xxx`},
 		{"a pattern of megabytes", goodFile + "urls:\n  ? /" + strings.Repeat("x/", 1<<19) + "\n  : {say: {text: a}}\n", `4:5: the pattern "/x/`},
 		{"a long line", "servers: [http]\nstack: [{use: say, text: " + strings.Repeat("x", 10000) + ", txt: a}]\n", `2:10028: say has no setting "txt"; did you mean "text"?`},
+		{"methods", goodFile + "urls:\n  /: {say: {text: a}}\n" + repeat(maxMethods+1, "  M%d /: {say: {text: b}}\n"), `105:3: the pattern "M100 /": it names a method beside 100 others; a stack must have no more than these`},
 		{"too large", goodFile + strings.Repeat("# 345678\n", MaxFile/9), "1:1: the file is larger than 2 MiB; a stack file must not be"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -158,6 +159,9 @@ func costly() []struct{ name, content string } {
 		{"anchors", goodFile + "vars: {x: [" + repeat(150_000, "&a%d 1, ") + "1]}\n"},
 		{"a deep list", goodFile + "vars: {x: " + strings.Repeat("[", 60) + repeat(300_000, "%d,") + strings.Repeat("]", 60) + "}\n"},
 		{"comments that allow", goodFile + repeat(40_000, "# stackd:allow override-same reason %d\n")},
+		{"methods", goodFile + "urls:\n" + repeat(60_000, "  M%d /: {say: {text: a}}\n")},
+		{"files that are not there", "include: [" + repeat(50_000, "%d.yaml, ") + "]\n" + goodFile + "vars: {" + repeat(40_000, `k%[1]d: "${file:%[1]d}", `) + "}\n"},
+		{"maps on one line", goodFile + "vars: {" + repeat(50_000, "k%d: {a: [1, 2, {b: c}]}, ") + "}\n"},
 		{"problems on one line", goodFile + "urls: {" + repeat(60_000, "/%d/: {sa: {a: 1}}, ") + "}\n"},
 		{"secrets on one line", goodFile + "urls: {" + repeat(40_000, "/%[1]d/: {sa: {password: a%[1]d}}, ") + "}\n"},
 		{"secrets", "servers: [http]\nstack:\n  - use: site\n    root: www\n    factories:\n      .x:\n        use: cgi\n        secrets:\n" + repeat(70_000, "          k%[1]d: pass%[1]d\n")},
@@ -329,7 +333,7 @@ func TestCostOfProgram(t *testing.T) {
 				}
 				write(t, filepath.Join(dir, name), content)
 			}
-			for _, args := range [][]string{{"check", "stack.yaml"}, {"explain", "stack.yaml", "/1/a"}} {
+			for _, args := range [][]string{{"check", "stack.yaml"}, {"explain", "stack.yaml", "/1/a"}, {"fmt", "stack.yaml"}} {
 				c := exec.Command(os.Getenv(program), args...)
 				c.Dir = dir
 				out, err := c.Output()

@@ -3,7 +3,6 @@ package stackfile
 import (
 	"fmt"
 	"path/filepath"
-	"slices"
 )
 
 // library reads the files of one load, each once.
@@ -13,6 +12,7 @@ type library struct {
 	// names are those that were read, or tried, and the folders that were looked through, absolute:
 	// what the outcome depends on.
 	names []string
+	noted map[string]bool // the same
 	known map[string]*document
 	disk  disk
 	bytes int // of all files together
@@ -45,7 +45,8 @@ type document struct {
 
 // note says that the outcome depends on a file or folder.
 func (l *library) note(path string) {
-	if !slices.Contains(l.names, path) {
+	if !l.noted[path] {
+		l.noted[path] = true
 		l.names = append(l.names, path)
 	}
 }

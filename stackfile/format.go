@@ -110,6 +110,9 @@ func indented(lines []written, first string) []written {
 // formatter formats one file.
 type formatter struct {
 	lines []string
+	// last is where the last node began that was looked for, and before it how many characters of its line stand.
+	last   spot
+	before int
 }
 
 // spot is a place in the file, from 0; the column is in bytes.
@@ -118,12 +121,14 @@ type spot struct{ line, column int }
 // start returns where a node begins. YAML counts columns in characters.
 func (f *formatter) start(n *yaml.Node) spot {
 	line := f.lines[n.Line-1]
-	column := 0
-	for range n.Column - 1 {
-		_, size := utf8.DecodeRuneInString(line[column:])
-		column += size
+	if f.last.line != n.Line-1 || f.before > n.Column-1 {
+		f.last, f.before = spot{n.Line - 1, 0}, 0
 	}
-	return spot{n.Line - 1, column}
+	for ; f.before < n.Column-1; f.before++ {
+		_, size := utf8.DecodeRuneInString(line[f.last.column:])
+		f.last.column += size
+	}
+	return f.last
 }
 
 // rest returns what the line has from a place on.

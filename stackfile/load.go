@@ -123,7 +123,7 @@ func loadAfter(ctx context.Context, reg *registry.Registry, path string, o Optio
 		o.Env = os.LookupEnv
 	}
 	ps := &problems{secrets: secretsOf(reg)}
-	files := &library{env: o.Env, problems: ps, known: make(map[string]*document), given: o.Content, disk: disk{were: o.Files, now: newFiles(), had: had, unsaved: o.Unsaved}}
+	files := &library{env: o.Env, problems: ps, noted: make(map[string]bool), known: make(map[string]*document), given: o.Content, disk: disk{were: o.Files, now: newFiles(), had: had, unsaved: o.Unsaved}}
 	if before != nil && before.layers.registry == reg {
 		files.before = before.layers.files.known
 	}
@@ -557,6 +557,9 @@ func (l *loader) entryWith(stack *node, at pos, setting string) string {
 	return ""
 }
 
+// maxMethods is how many methods the patterns of a stack may name. Each request looks at all of them.
+const maxMethods = 100
+
 func (l *loader) urls(n *node) {
 	if n == nil || n.isNull() || n.form == broken {
 		return
@@ -572,12 +575,17 @@ func (l *loader) urls(n *node) {
 	if l.files.shared && l.within == "" {
 		n = n.moved(0) // the plan before has those nodes, and a request may be reading them
 	}
+	methods := map[string]bool{"": true}
 	for _, p := range n.pairs {
 		pat, err := parsePattern(p.key)
+		if err == nil && !methods[pat.method] && len(methods) > maxMethods { // one of them is none
+			err = fmt.Errorf("it names a method beside %d others; a stack must have no more than these", maxMethods)
+		}
 		if err != nil {
 			l.problems.add(p.keyPos, nil, "the pattern %q: %s", p.key, err)
 			continue
 		}
+		methods[pat.method] = true
 		mark(p.value, p.key)
 		o := &override{key: p.key, at: p.keyPos, pattern: pat}
 		l.override(o, p.value)
