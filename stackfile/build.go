@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -279,7 +280,7 @@ func (s chains) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "400 bad request: "+problem, http.StatusBadRequest)
 		return
 	}
-	c := s.router.find(r.Method, r.Host, r.URL.Path)
+	c := s.find(target{r.Method, r.Host, r.URL.Path})
 	c.handler.ServeHTTP(w, c.begin().Open(r))
 }
 
@@ -303,6 +304,15 @@ func checkPath(path string) string {
 		}
 	}
 	return ""
+}
+
+// matched is the path that overrides are matched with. Slashes in a row are one, as they are for most who get the path
+// then: what is on for /admin/ is on for //admin/.
+func matched(path string) string {
+	if strings.Contains(path, "//") {
+		return cleanPath(path)
+	}
+	return path
 }
 
 // builder builds one stack.

@@ -290,6 +290,8 @@ urls:
 		{"GET", "/admin/", "hello dark", []string{"a", "c"}},
 		{"GET", "/admin/x/y", "hello dark", []string{"a", "c"}},
 		{"GET", "/%61dmin/plain", "hello dark", []string{"c"}},
+		{"GET", "http://example.org//admin/x", "hello dark", []string{"a", "c"}},
+		{"GET", "/admin//plain", "hello dark", []string{"c"}},
 		{"POST", "/x", "posted light", []string{"a", "b"}},
 		{"POST", "/admin/x", "posted dark", []string{"a", "c"}},
 		{"GET", "http://a.b.example.org:80/", "hello light", nil},

@@ -610,7 +610,7 @@ func (m *model) requests() []modelRequest {
 				set = append(set, i)
 			}
 		}
-		if key := fmt.Sprint(set); !known[key] && strings.HasPrefix(path, "/") {
+		if key := fmt.Sprint(set); !known[key] && strings.HasPrefix(path, "/") && path == matched(path) {
 			known[key] = true
 			found = append(found, modelRequest{method, host, path, set})
 		}

@@ -104,7 +104,7 @@ func (p *Plan) instances(f func(*planned)) {
 // find returns the route of a request.
 func (p *Plan) find(method, host, path string) *route {
 	p.routing.Do(func() { p.router = withValues(p.layout(), p.routes, p.none) })
-	return p.router.find(method, host, path)
+	return p.router.find(method, host, matched(path))
 }
 
 // ways are the layout of the routers over some patterns, which is made when it is asked first.

@@ -54,7 +54,7 @@ func (s *Succession) Fate(method, host, path string) Fate {
 // target is what decides about a request's chain.
 type target struct{ method, host, path string }
 
-func (s chains) find(r target) *chain { return s.router.find(r.method, r.host, r.path) }
+func (s chains) find(r target) *chain { return s.router.find(r.method, r.host, matched(r.path)) }
 
 // likeness is how two chains compare.
 type likeness int
