@@ -104,7 +104,7 @@ func without(text string, lines int, was *part) (*part, *yaml.Node) {
 	}
 	now := &part{line: 1 + strings.Count(text[:from], "\n"), text: text[from : from+len(was.text)], last: was.last}
 	height := strings.Count(was.text, "\n")
-	doc, err := decodeYAML([]byte(text[:from] + partKey + ": 0" + strings.Repeat("\n", height) + rest))
+	doc, err := decodeYAML(strings.NewReader(text[:from] + partKey + ": 0" + strings.Repeat("\n", height) + rest))
 	if err != nil {
 		return nil, nil // it is read as a whole, and what is told of it is about the whole
 	}

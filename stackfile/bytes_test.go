@@ -162,6 +162,7 @@ func costly() []struct{ name, content string } {
 		{"methods", goodFile + "urls:\n" + repeat(60_000, "  M%d /: {say: {text: a}}\n")},
 		{"files that are not there", "include: [" + repeat(50_000, "%d.yaml, ") + "]\n" + goodFile + "vars: {" + repeat(40_000, `k%[1]d: "${file:%[1]d}", `) + "}\n"},
 		{"maps on one line", goodFile + "vars: {" + repeat(50_000, "k%d: {a: [1, 2, {b: c}]}, ") + "}\n"},
+		{"an indentation at the end", goodFile + "vars:\n" + repeat(70_000, "  a%d: [1, 2, 3, 4, 5, 6]\n") + " b: 2\n"},
 		{"problems on one line", goodFile + "urls: {" + repeat(60_000, "/%d/: {sa: {a: 1}}, ") + "}\n"},
 		{"secrets on one line", goodFile + "urls: {" + repeat(40_000, "/%[1]d/: {sa: {password: a%[1]d}}, ") + "}\n"},
 		{"secrets", "servers: [http]\nstack:\n  - use: site\n    root: www\n    factories:\n      .x:\n        use: cgi\n        secrets:\n" + repeat(70_000, "          k%[1]d: pass%[1]d\n")},

@@ -57,7 +57,7 @@ func (u *unformattable) Error() string { return u.problem }
 
 // faithful checks that formatting has lost nothing.
 func faithful(lines []string, doc *yaml.Node, out string) error {
-	again, err := decodeYAML([]byte(out))
+	again, err := decodeYAML(strings.NewReader(out))
 	if err == nil && equalYAML(doc, again) && strings.Count(strings.Join(lines, "\n"), "#") == strings.Count(out, "#") {
 		return nil
 	}

@@ -382,7 +382,7 @@ func (p *parser) readable(data []byte) (text string, ok bool) {
 
 // yaml returns the document that a text is, or nil after adding problems.
 func (p *parser) yaml(text []byte) *yaml.Node {
-	doc, err := decodeYAML(text)
+	doc, err := decodeYAML(bytes.NewReader(text))
 	switch {
 	case errors.Is(err, io.EOF):
 		p.empty()
@@ -400,7 +400,7 @@ func (p *parser) yaml(text []byte) *yaml.Node {
 var errSecondDocument = errors.New("a second document")
 
 // decodeYAML returns the document, or that after it with errSecondDocument.
-func decodeYAML(data []byte) (doc *yaml.Node, err error) {
+func decodeYAML(from io.Reader) (doc *yaml.Node, err error) {
 	defer func() {
 		// The library turns its own panics into errors; one that gets through is a
 		// fault of its, caused by the file.
@@ -408,7 +408,7 @@ func decodeYAML(data []byte) (doc *yaml.Node, err error) {
 			err = fmt.Errorf("yaml: %v", r)
 		}
 	}()
-	d := yaml.NewDecoder(bytes.NewReader(data))
+	d := yaml.NewDecoder(from)
 	doc = new(yaml.Node)
 	if err := d.Decode(doc); err != nil {
 		return nil, err
@@ -564,13 +564,40 @@ func (p *parser) syntax(err error) {
 
 // bad reports whether the first n lines have the fault already.
 func (p *parser) bad(n int, fault error) bool {
-	_, err := decodeYAML([]byte(strings.Join(p.text.lines[:n], "\n") + "\n"))
+	_, err := decodeYAML(strings.NewReader(strings.Join(p.text.lines[:n], "\n") + "\n"))
 	return err != nil && err.Error() == fault.Error()
 }
 
-// firstBad returns the line with which a fault of the block structure appears.
+// firstBad returns the line with which a fault of the block structure appears. It is one of the last that the library asks for.
 func (p *parser) firstBad(fault error) int {
-	return 1 + sort.Search(len(p.text.lines)-1, func(n int) bool { return p.bad(n+1, fault) })
+	r := &lineReader{lines: p.text.lines}
+	_, _ = decodeYAML(r)
+	last, before := r.read, 1
+	for before < last && p.bad(last-before, fault) {
+		before *= 2
+	}
+	first := max(last-before, 0) + 1
+	return first + sort.Search(last-first, func(n int) bool { return p.bad(first+n, fault) })
+}
+
+// lineReader returns one line at a time, and counts those that were asked for.
+type lineReader struct {
+	lines []string
+	read  int
+	rest  string // of the line
+}
+
+func (r *lineReader) Read(b []byte) (int, error) {
+	if r.rest == "" {
+		if r.read == len(r.lines) {
+			return 0, io.EOF
+		}
+		r.rest = r.lines[r.read] + "\n"
+		r.read++
+	}
+	n := copy(b, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
 }
 
 // node converts y and what is in it. It returns a broken node after adding a problem that
