@@ -149,7 +149,7 @@ func TestTrouble(t *testing.T) {
 			name: "it has a gigabyte",
 			harm: func(s site) { s.must(os.Truncate(s.join("stack.yaml"), 1<<30)) },
 			undo: func(s site) { s.save("two", "") },
-			want: "it is larger than 2 MiB; a stack file must not be",
+			want: "the file is larger than 2 MiB; a stack file must not be",
 		},
 		{
 			name: "it links to itself",
