@@ -21,6 +21,12 @@ type Component[C, T any] struct {
 	Traits Traits
 	// Build makes an instance. See the package comment for its life.
 	Build func(env *Env, cfg C) (T, error)
+	// Prose is what the comments of its package say, for the manual and the schema: the prose.json that
+	//
+	//	go run github.com/stackd/stackd/schema/generate .
+	//
+	// writes, embedded. Without it the manual has only facts. The components of stackd have theirs in package schema.
+	Prose []byte
 }
 
 // Server is a component that accepts requests from a network.

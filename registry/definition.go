@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,6 +29,8 @@ type Definition struct {
 	Package string
 	// Settings describes its settings; its Form is FormStruct.
 	Settings *Type
+	// Prose is the component's own.
+	Prose []byte
 
 	defaults reflect.Value // a C
 	traits   Traits
@@ -38,6 +41,7 @@ func (c Component[C, T]) define() (*Definition, error) {
 	d := &Definition{
 		Kind:     kindOf(reflect.TypeFor[T]()),
 		Name:     c.Name,
+		Prose:    c.Prose,
 		defaults: reflect.ValueOf(&c.Default).Elem(),
 		traits:   c.Traits,
 	}
@@ -64,6 +68,9 @@ func (c Component[C, T]) define() (*Definition, error) {
 	}
 	if c.Traits.Calls != NonBlocking && c.Traits.Calls != Blocking {
 		ty.faults = append(ty.faults, "its trait Calls is not stated; it must be NonBlocking or Blocking")
+	}
+	if c.Prose != nil && !json.Valid(c.Prose) {
+		ty.faults = append(ty.faults, "its Prose is no JSON; it must be the prose.json that schema/generate has written")
 	}
 	if len(ty.faults) > 0 {
 		where := d.Package

@@ -115,6 +115,8 @@ func TestDeclarationFaults(t *testing.T) {
 	_ = unexposed{}.a
 	unstated := named[none, registry.Wrap]("probe")
 	unstated.Traits = registry.Traits{}
+	misread := named[none, registry.Wrap]("probe")
+	misread.Prose = []byte("Package probe")
 	for _, test := range []struct {
 		name string
 		c    registry.Declaration
@@ -126,6 +128,7 @@ func TestDeclarationFaults(t *testing.T) {
 			"its trait Processes is not stated; it must be ProcessSafe or SingleProcess",
 			"its trait Calls is not stated; it must be NonBlocking or Blocking",
 		}},
+		{"prose", misread, []string{"its Prose is no JSON; it must be the prose.json that schema/generate has written"}},
 		{"no name", named[none, registry.Wrap](""), []string{`its name is ""; it must be lower case letters, digits and underscores, and begin with a letter`}},
 		{"upper case", named[none, registry.Wrap]("Probe"), []string{`its name is "Probe"; `}},
 		{"digit first", named[none, registry.Wrap]("2nd"), []string{`its name is "2nd"; `}},

@@ -4,8 +4,8 @@
 // What it says of a component comes from two places. Names, types, defaults, constraints and
 // promises are those of the registry that it is given, so they are true of the program that is
 // running, whatever components it has. The sentences are the comments in the sources, the package's and
-// each setting's, which go generate collects into prose.json. A component whose sources are not
-// in this module has no sentences here; its facts are shown all the same.
+// each setting's, which go generate collects into prose.json. A component of another module brings
+// those of its own, see [registry.Component]; without them its facts are shown all the same.
 //
 // Beside prose.json, go generate writes reference.md, which is [Manual] of the components of
 // package components/standard, and stack.schema.json, which is [JSONSchema] of them. It refuses a

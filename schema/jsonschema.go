@@ -26,7 +26,7 @@ const dialect = "http://json-schema.org/draft-07/schema#"
 // settings, which slots there are, and conflicts between patterns are beyond it. One thing it is stricter
 // about: under urls, a slot named like a middleware is taken to hold a middleware, and one
 // named like an app an app.
-func JSONSchema(reg *registry.Registry) []byte { return embedded().JSONSchema(reg) }
+func JSONSchema(reg *registry.Registry) []byte { return proseOf(reg.All()...).JSONSchema(reg) }
 
 // JSONSchema is the function of that name, with this prose.
 func (p Prose) JSONSchema(reg *registry.Registry) []byte {

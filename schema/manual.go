@@ -19,7 +19,7 @@ var chapter string
 
 // Manual returns the reference manual, in Markdown: the stack file's own keys, and a
 // section for each component of reg.
-func Manual(reg *registry.Registry) string { return embedded().Manual(reg) }
+func Manual(reg *registry.Registry) string { return proseOf(reg.All()...).Manual(reg) }
 
 // Manual is the function of that name, with this prose.
 func (p Prose) Manual(reg *registry.Registry) string {

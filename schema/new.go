@@ -13,7 +13,7 @@ import (
 // with every setting and what it is for. Settings are commented out, with their defaults; those that must be written
 // have a value to be replaced. Components of other kinds stand where a setting of those names one; see [Host].
 func Skeleton(reg *registry.Registry, components []*registry.Definition) string {
-	return embedded().skeleton(reg, components)
+	return proseOf(reg.All()...).skeleton(reg, components)
 }
 
 func (p Prose) skeleton(reg *registry.Registry, components []*registry.Definition) string {

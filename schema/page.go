@@ -12,7 +12,7 @@ import (
 // else of the manual. A setting goes by the path to it, such as "cookie.name", "limits[].rate" in the entries of a list,
 // or "limits.*.rate" in the values of a map. It is empty when there is no such setting.
 func Page(d *registry.Definition, setting string) string {
-	m := &markdown{prose: embedded(), reg: new(registry.Registry)} // without the chapters that links would lead to
+	m := &markdown{prose: proseOf(d), reg: new(registry.Registry)} // without the chapters that links would lead to
 	if setting != "" {
 		return m.item(componentRows(d), setting)
 	}

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"go/doc/comment"
+	"maps"
 	"strings"
 	"sync"
 	"unicode"
@@ -43,9 +44,23 @@ var embedded = sync.OnceValue(func() Prose {
 	return p
 })
 
+// proseOf returns the prose of this module's components, and what these have of their own.
+func proseOf(components ...*registry.Definition) Prose {
+	p := embedded()
+	for _, d := range components {
+		var own Package
+		if d.Prose == nil || json.Unmarshal(d.Prose, &own) != nil {
+			continue
+		}
+		p = maps.Clone(p)
+		p[d.Package] = own
+	}
+	return p
+}
+
 // Synopsis says in a few words what a component does, such as "keeps session data in the
 // memory of this process". It is empty for a component without prose.
-func Synopsis(d *registry.Definition) string { return embedded()[d.Package].Synopsis }
+func Synopsis(d *registry.Definition) string { return proseOf(d)[d.Package].Synopsis }
 
 // Gap is a place where prose is missing.
 type Gap struct {

@@ -14,7 +14,7 @@ const width = 80
 
 // Component returns what there is to know about a component, as text for a terminal of 80
 // columns: what it is for, its settings, and what it promises.
-func Component(d *registry.Definition) string { return embedded().component(d) }
+func Component(d *registry.Definition) string { return proseOf(d).component(d) }
 
 func (p Prose) component(d *registry.Definition) string {
 	var b strings.Builder

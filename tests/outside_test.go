@@ -14,6 +14,7 @@ const shelf = `// Package shelf tells which books there are.
 package shelf
 
 import (
+	_ "embed"
 	"fmt"
 	"net/http"
 	"slices"
@@ -25,6 +26,9 @@ import (
 
 func init() { registry.Register(Component) }
 
+//go:embed prose.json
+var prose []byte
+
 // Component is the shelf servlet.
 var Component = registry.Servlet[Config]{
 	Name:    "shelf",
@@ -33,6 +37,7 @@ var Component = registry.Servlet[Config]{
 	Build: func(_ *registry.Env, cfg Config) (*servlet.Servlet, error) {
 		return servlet.New(&shelf{cfg.Books})
 	},
+	Prose: prose,
 }
 
 // Config says what stands on it.
@@ -135,11 +140,13 @@ urls:
 		return string(out)
 	}
 	program := filepath.Join(dir, "site")
+	run(0, "go", "run", "github.com/stackd/stackd/schema/generate", "./...") // before it builds, since it embeds what this writes
 	run(0, "go", "build", "-o", program, ".")
 	run(0, "go", "test", "./clacks", "./shelf")
 
-	contains(t, "list", run(0, program, "list"), "\n  clacks ", "\n  shelf ")
-	contains(t, "doc", run(0, program, "doc", "shelf"), "shelf (servlet)", `books: [Emma]`)
+	contains(t, "list", run(0, program, "list"), "\n  clacks ", "\n  shelf  tells which books there are")
+	contains(t, "doc", run(0, program, "doc", "shelf"), "shelf (servlet)", "Tells which books there are.", `books: [Emma]`, "books are the titles.")
+	contains(t, "the schema", run(0, program, "schema"), "tells which books there are", "books are the titles.")
 	contains(t, "doc", run(0, program, "doc", "clacks"), "clacks (middleware)", `names: [GNU Terry Pratchett]`)
 	contains(t, "explain", run(0, program, "explain", "stack.yaml", "/ours/x"), "names: [Ada, Grace]", "stack.yaml:6")
 	contains(t, "check", run(1, program, "check", "bad.yaml"),

@@ -4,6 +4,13 @@
 // The comments of a package are found through the go command, by the import path that the
 // component was registered from. When something isn't documented it says what and where, and
 // writes nothing.
+//
+// With packages for arguments it writes a prose.json into the folder of each: what the Prose of a component there is to be,
+// see [registry.Component]. It is for those whose components are in modules of their own:
+//
+//	go run github.com/stackd/stackd/schema/generate ./...
+//
+// A package that doesn't import registry has none.
 package main
 
 import (
@@ -13,6 +20,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 
 	_ "github.com/stackd/stackd/components/standard" // what is to be documented
@@ -27,7 +35,13 @@ func main() {
 }
 
 func write() error {
-	files, err := generate(registry.Compiled())
+	var files map[string][]byte
+	var err error
+	if len(os.Args) > 1 {
+		files, err = describe(os.Args[1:])
+	} else {
+		files, err = generate(registry.Compiled())
+	}
 	if err != nil {
 		return err
 	}
@@ -71,18 +85,49 @@ func generate(reg *registry.Registry) (map[string][]byte, error) {
 	if err := gaps(prose, reg, at); err != nil {
 		return nil, err
 	}
+	encoded, err := encode(prose)
+	if err != nil {
+		return nil, err
+	}
+	return map[string][]byte{
+		"prose.json":        encoded,
+		"reference.md":      []byte(prose.Manual(reg)),
+		"stack.schema.json": prose.JSONSchema(reg),
+	}, nil
+}
+
+// registryPackage is what every package of a component imports.
+const registryPackage = "github.com/stackd/stackd/registry"
+
+// describe returns what the comments of packages say, by the name of the file that it is for.
+func describe(packages []string) (map[string][]byte, error) {
+	found, err := list(packages)
+	if err != nil {
+		return nil, err
+	}
+	files := make(map[string][]byte)
+	for _, p := range found {
+		if !slices.Contains(p.Imports, registryPackage) {
+			continue
+		}
+		text, err := p.read(make(places))
+		if err != nil {
+			return nil, err
+		}
+		if files[filepath.Join(p.Dir, "prose.json")], err = encode(text); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+func encode(v any) ([]byte, error) {
 	var encoded bytes.Buffer
 	e := json.NewEncoder(&encoded)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "\t")
-	if err := e.Encode(prose); err != nil {
-		return nil, err
-	}
-	return map[string][]byte{
-		"prose.json":        encoded.Bytes(),
-		"reference.md":      []byte(prose.Manual(reg)),
-		"stack.schema.json": prose.JSONSchema(reg),
-	}, nil
+	err := e.Encode(v)
+	return encoded.Bytes(), err
 }
 
 // gaps returns an error for all that isn't documented, with file and line.

@@ -22,7 +22,7 @@ import (
 // sources are the Go files of a package, as the go command lists them.
 type sources struct {
 	ImportPath, Name, Dir string
-	GoFiles               []string
+	GoFiles, Imports      []string
 }
 
 // places tells where each documented thing stands, as "file:line": packages by "path.", fields by
@@ -32,7 +32,7 @@ type places map[string]string
 // list asks the go command where packages are.
 func list(packages []string) ([]sources, error) {
 	var stdout, stderr bytes.Buffer
-	c := exec.Command("go", append([]string{"list", "-json=ImportPath,Name,Dir,GoFiles", "--"}, packages...)...)
+	c := exec.Command("go", append([]string{"list", "-json=ImportPath,Name,Dir,GoFiles,Imports", "--"}, packages...)...)
 	c.Stdout, c.Stderr = &stdout, &stderr
 	if err := c.Run(); err != nil {
 		return nil, fmt.Errorf("go list: %w\n%s", err, &stderr)
