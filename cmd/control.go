@@ -177,7 +177,7 @@ func (p *program) stop() *cobra.Command {
 		Use:   "stop [FILE]",
 		Short: "Stop a running stackd",
 		Long: `stop stops a running stackd, and returns when the requests that were under way
-have ended, or were cut at the deadline, and its addresses are free.`,
+have ended, or were cut at the deadline, and the process is gone.`,
 	}, func(ctx context.Context, c *control.Client) error {
 		s, err := c.Stop(ctx)
 		if err != nil {

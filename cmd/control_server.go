@@ -108,7 +108,16 @@ func (l *loader) control(ctx context.Context, ln net.Listener, _ http.Handler) e
 			return
 		}
 		l.service.untell() // whoever waits for this may start another one at once
+		// The answer ends with the connection, and that with the process.
+		w.Header().Set("Transfer-Encoding", "identity")
 		answer(w, http.StatusOK, s)
+		control := http.NewResponseController(w)
+		_ = control.Flush() // a client that went away
+		if conn, _, err := control.Hijack(); err == nil {
+			l.stopMu.Lock()
+			l.stoppers = append(l.stoppers, conn)
+			l.stopMu.Unlock()
+		}
 	})
 	mux.HandleFunc("POST /v1/upgrade", l.upgradeOver)
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(l.log.Handler(), slog.LevelDebug)}

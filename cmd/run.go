@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -100,6 +101,7 @@ func (p *program) serve(ctx context.Context, file string, level slog.Level) erro
 	l := &loader{program: p, file: file, dir: dir, level: level, log: log, service: service}
 	l.runtime = serve.New(serve.Options{Load: l.load, Logger: log, Inherit: service.sockets.Inherit, Stop: l.stopWorkers, Reloading: l.reloading})
 	err = l.run(ctx)
+	defer runtime.KeepAlive(l) // with its stoppers
 	switch {
 	case err == nil:
 		return nil
@@ -126,6 +128,9 @@ type loader struct {
 	workers atomic.Pointer[supervise.Supervisor]
 	// assigned says that this is one of these processes.
 	assigned bool
+
+	stopMu   sync.Mutex
+	stoppers []net.Conn // to who waits for the end of the process; the system closes them then
 
 	// Only loads use these, one at a time.
 	serving bool             // there is a generation

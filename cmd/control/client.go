@@ -64,7 +64,8 @@ func (c *Client) Rollback(ctx context.Context, to uint64) (Reload, error) {
 	return r, c.call(ctx, http.MethodPost, path, &r)
 }
 
-// Stop stops stackd, and returns when the requests that were under way have ended and its addresses are free.
+// Stop stops stackd, and returns when the requests that were under way have ended, its addresses are free, and the process has
+// ended.
 func (c *Client) Stop(ctx context.Context) (Stopped, error) {
 	var s Stopped
 	return s, c.call(ctx, http.MethodPost, "stop", &s)
