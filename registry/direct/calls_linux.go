@@ -15,6 +15,8 @@ import (
 type calls struct {
 	raw           syscall.RawConn // nil if it can't be had
 	reads, writes direction
+	peek          func(fd uintptr) // made once; who calls it holds reads
+	nothing       bool             // what peek has found
 }
 
 // direction is one of the two. Who holds mu has the rest.
@@ -31,6 +33,11 @@ func (c *calls) init(of syscall.Conn) {
 	c.raw, _ = of.SyscallConn() // read and write do without it
 	c.reads.trap, c.reads.try = syscall.SYS_RECVFROM, c.reads.call
 	c.writes.trap, c.writes.try = syscall.SYS_SENDTO, c.writes.call
+	c.peek = func(fd uintptr) {
+		var b byte
+		_, _, err := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+		c.nothing = err == syscall.EAGAIN
+	}
 }
 
 // call makes the system call, which doesn't wait: also if somebody has put the socket into blocking mode, by
@@ -96,6 +103,12 @@ func (c *calls) write(of net.Conn, p []byte) (written int, err error) {
 		written += n
 	}
 	return written, nil
+}
+
+func (c *calls) quiet(syscall.Conn) bool {
+	c.reads.mu.Lock()
+	defer c.reads.mu.Unlock()
+	return c.raw != nil && c.raw.Control(c.peek) == nil && c.nothing
 }
 
 // wrong returns the error that net has for one of the system.

@@ -47,6 +47,10 @@ func (t *TCP) Read(p []byte) (int, error) { return t.calls.read(t.TCPConn, p) }
 // Write implements [net.Conn].
 func (t *TCP) Write(p []byte) (int, error) { return t.calls.write(t.TCPConn, p) }
 
+// Quiet reports whether nothing can be read, neither bytes nor the end, without waiting and without reading it. One who keeps
+// a connection for later asks it before that: what the peer has said unasked would be taken for an answer.
+func (t *TCP) Quiet() bool { return t.calls.quiet(t.TCPConn) }
+
 // Unix is a connection by a unix socket, of the kind that is a stream.
 type Unix struct {
 	*net.UnixConn
@@ -65,3 +69,6 @@ func (u *Unix) Read(p []byte) (int, error) { return u.calls.read(u.UnixConn, p) 
 
 // Write implements [net.Conn].
 func (u *Unix) Write(p []byte) (int, error) { return u.calls.write(u.UnixConn, p) }
+
+// Quiet is [TCP.Quiet].
+func (u *Unix) Quiet() bool { return u.calls.quiet(u.UnixConn) }

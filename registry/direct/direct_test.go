@@ -68,6 +68,52 @@ func TestWrap(t *testing.T) {
 	}
 }
 
+// TestQuiet asks of what can be read, also past a deadline, and whether it is left there.
+func TestQuiet(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			here, there := pair(t, network)
+			here = direct.Wrap(here)
+			is := func(what string, want bool) {
+				t.Helper()
+				if got := here.(interface{ Quiet() bool }).Quiet(); got != want {
+					t.Errorf("%s: quiet is %t", what, got)
+				}
+			}
+			is("nothing came", true)
+			if err := here.SetReadDeadline(time.Unix(1, 0)); err != nil {
+				t.Fatal(err)
+			}
+			is("nothing came, and there is no time to wait", true)
+			if err := here.SetReadDeadline(time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, 2)
+			for _, end := range []bool{false, true} {
+				if _, err := there.Write([]byte("abc")); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.ReadFull(here, b[:1]); err != nil { // the others are here, too
+					t.Fatal(err)
+				}
+				is("something came", false)
+				if _, err := io.ReadFull(here, b); err != nil || string(b) != "bc" {
+					t.Fatalf("%q, %v", b, err)
+				}
+				if end {
+					there.Close()
+					if _, err := here.Read(b); !errors.Is(err, io.EOF) {
+						t.Fatal(err)
+					}
+				}
+				is("all was read", !end)
+			}
+			here.Close()
+			is("it is closed", false)
+		})
+	}
+}
+
 func TestReadWrite(t *testing.T) {
 	each(t, func(t *testing.T, here, there net.Conn) {
 		if n, err := here.Write([]byte("hello")); n != 5 || err != nil {

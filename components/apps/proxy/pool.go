@@ -77,7 +77,6 @@ func (p *pool) close() {
 type link struct {
 	net.Conn
 	raw   net.Conn // the same without TLS
-	probe *probe   // of raw
 	br    *bufio.Reader
 	bw    *bufio.Writer
 	head  []byte    // for the header of a request
@@ -103,7 +102,7 @@ const (
 )
 
 func newLink(conn, raw net.Conn, idle time.Duration) *link {
-	l := &link{Conn: conn, raw: raw, probe: newProbe(raw), idle: idle}
+	l := &link{Conn: conn, raw: raw, idle: idle}
 	l.br, l.bw = bufio.NewReader(l), bufio.NewWriter(l)
 	return l
 }
@@ -189,7 +188,7 @@ func (l *link) CloseWrite() error {
 // usable reports whether a kept connection is still open and quiet, as far as can be known without waiting. What the upstream
 // has said unasked would be taken for the answer to the next question, which may be somebody else's.
 func (l *link) usable() bool {
-	if !l.probe.alive() {
+	if raw, ok := l.raw.(interface{ Quiet() bool }); ok && !raw.Quiet() {
 		return false
 	}
 	if l.Conn == l.raw {

@@ -55,12 +55,8 @@ func (p *pool) acquire(ctx context.Context) error {
 
 func (p *pool) release() { <-p.slots }
 
-// fresh is for how long a connection is used again without a look whether it is still open.
-const fresh = 100 * time.Millisecond
-
-// reuse returns a connection that was used before and is still open, or nil. It is certain to be open unless it is fresh
-// and the request repeatable.
-func (p *pool) reuse(repeatable bool) *conn {
+// reuse returns a connection that was used before, is still open and has nothing to say that nobody asked for, or nil.
+func (p *pool) reuse() *conn {
 	for {
 		p.mu.Lock()
 		last := len(p.idle) - 1
@@ -72,7 +68,7 @@ func (p *pool) reuse(repeatable bool) *conn {
 		p.idle[last] = nil
 		p.idle = p.idle[:last]
 		p.mu.Unlock()
-		if repeatable && time.Since(c.idleSince) < fresh || alive(c.net) {
+		if kept, ok := c.net.(interface{ Quiet() bool }); !ok || kept.Quiet() {
 			return c
 		}
 		c.close()

@@ -70,7 +70,7 @@ func (s *script) serve(w http.ResponseWriter, r *http.Request) error {
 	// To be asked twice does no harm then (RFC 9110, 9.2.2).
 	repeatable := idempotent(r.Method) && (length <= 0 || spooled != nil)
 	for {
-		c := pool.reuse(repeatable)
+		c := pool.reuse()
 		used := c != nil
 		if !used {
 			var err error
