@@ -52,11 +52,11 @@ func newAnswer(status int, incident string, r *http.Request) answer {
 // answer makes the response to the first of the incidents, and returns its status.
 func (q *request) answer(status int, incidents []*failure.Incident) int {
 	a := newAnswer(status, incidents[0].ID, q.r)
-	form := negotiate(q.r.Header)
+	form := failure.Negotiate(q.r.Header)
 	body, shown, err := q.render(a, form, incidents)
 	if err != nil {
 		q.log.LogAttrs(q.r.Context(), slog.LevelError, "error page failed", slog.String("incident", a.Incident), slog.String("error", textOf(err)))
-		form, status = formText, http.StatusInternalServerError
+		form, status = failure.FormText, http.StatusInternalServerError
 		body = []byte("500 Internal Server Error\n\nIncident " + a.Incident + "\n")
 	}
 	h := q.Header()
@@ -70,12 +70,12 @@ func (q *request) answer(status int, incidents []*failure.Incident) int {
 		}
 	}
 	h.Set("Incident-Id", a.Incident)
-	h.Set("Content-Type", form.contentType())
+	h.Set("Content-Type", form.ContentType())
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Add("Vary", "Accept")
-	if form == formHTML {
+	if form == failure.FormHTML {
 		h.Set("Content-Security-Policy", viewOf(shown).policy)
 		h.Set("Referrer-Policy", "no-referrer")
 	}
@@ -115,7 +115,7 @@ func (q *request) clean(h http.Header) {
 
 // render writes the answer in that form. Shown says that it tells about the inside. A panic on
 // the way, as of an error's own methods, is an error.
-func (q *request) render(a answer, form form, incidents []*failure.Incident) (body []byte, shown bool, err error) {
+func (q *request) render(a answer, form failure.Form, incidents []*failure.Incident) (body []byte, shown bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
@@ -127,9 +127,9 @@ func (q *request) render(a answer, form form, incidents []*failure.Incident) (bo
 	}
 	var b bytes.Buffer
 	switch form {
-	case formHTML:
+	case failure.FormHTML:
 		err = viewOf(shown).page.Execute(&b, a)
-	case formJSON:
+	case failure.FormJSON:
 		e := json.NewEncoder(&b)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")

@@ -620,3 +620,23 @@ func BenchmarkNoFailure(b *testing.B) {
 		h.ServeHTTP(w, r)
 	}
 }
+
+func TestForms(t *testing.T) {
+	s := new(stack)
+	for accepted, want := range map[string]string{
+		"text/html": "<h1>Bad Gateway</h1>", "application/json": `"title": "Bad Gateway"`, "text/plain": "502 Bad Gateway\n",
+	} {
+		w := s.get(t, func(_ http.ResponseWriter, r *http.Request) {
+			failure.Report(r, failure.WithStatus(errors.New("the inside"), http.StatusBadGateway))
+		}, accept(accepted))
+		text := w.Body.String()
+		if !strings.Contains(text, want) || !strings.Contains(text, w.Header().Get("Incident-Id")) || w.Code != http.StatusBadGateway {
+			t.Errorf("%s: got %d, %s", accepted, w.Code, text)
+		}
+		for _, inside := range []string{"the inside", "_test.go", "goroutine", "catcher"} {
+			if strings.Contains(text, inside) {
+				t.Errorf("%s: the page tells %q:\n%s", accepted, inside, text)
+			}
+		}
+	}
+}

@@ -1,4 +1,4 @@
-package errors
+package failure
 
 import (
 	"net/http"
@@ -6,17 +6,18 @@ import (
 	"strings"
 )
 
-// form is one of the forms that an answer can have.
-type form int
+// Form is one of the forms in which a client can be told of an error.
+type Form int
 
+// The forms, the one for a client that doesn't care first.
 const (
-	formText form = iota
-	formHTML
-	formJSON
+	FormText Form = iota
+	FormHTML
+	FormJSON
 )
 
-// contentType is what an answer of this form is sent as.
-func (f form) contentType() string {
+// ContentType is what an answer of this form is sent as.
+func (f Form) ContentType() string {
 	return [...]string{"text/plain; charset=utf-8", "text/html; charset=utf-8", "application/problem+json"}[f]
 }
 
@@ -40,10 +41,10 @@ func (p preference) better(o preference) bool {
 	return p.position < o.position
 }
 
-// negotiate picks the form that an Accept field prefers (RFC 9110, 12.5.1). Of forms with the
+// Negotiate picks the form that an Accept field prefers (RFC 9110, 12.5.1). Of forms with the
 // same quality it picks the one that is named, then the one named first. A client that
 // doesn't care, or takes none of them, gets text.
-func negotiate(h http.Header) form {
+func Negotiate(h http.Header) Form {
 	var forms [3]preference
 	position := 0
 	for _, field := range h["Accept"] {
@@ -51,20 +52,20 @@ func negotiate(h http.Header) form {
 			position++
 			media, params, _ := strings.Cut(part, ";")
 			p := preference{quality: quality(params), position: position, known: true}
-			var of []form
+			var of []Form
 			switch strings.ToLower(strings.TrimSpace(media)) {
 			case "text/html", "application/xhtml+xml":
-				p.exact, of = 2, []form{formHTML}
+				p.exact, of = 2, []Form{FormHTML}
 			case "application/json", "application/problem+json":
-				p.exact, of = 2, []form{formJSON}
+				p.exact, of = 2, []Form{FormJSON}
 			case "text/plain":
-				p.exact, of = 2, []form{formText}
+				p.exact, of = 2, []Form{FormText}
 			case "text/*":
-				p.exact, of = 1, []form{formText, formHTML}
+				p.exact, of = 1, []Form{FormText, FormHTML}
 			case "application/*":
-				p.exact, of = 1, []form{formJSON}
+				p.exact, of = 1, []Form{FormJSON}
 			case "*/*":
-				of = []form{formText, formHTML, formJSON}
+				of = []Form{FormText, FormHTML, FormJSON}
 			}
 			for _, f := range of {
 				// The most specific range counts, whatever its quality.
@@ -74,8 +75,8 @@ func negotiate(h http.Header) form {
 			}
 		}
 	}
-	best := formText
-	for f := formHTML; f <= formJSON; f++ {
+	best := FormText
+	for f := FormHTML; f <= FormJSON; f++ {
 		if forms[f].better(forms[best]) && forms[f].quality > 0 {
 			best = f
 		}
