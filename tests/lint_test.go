@@ -47,7 +47,7 @@ func TestLintBetweenAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	everything := regexp.MustCompile(`(?m)^  - (\w+$|\{use: (metrics|trace|real_ip|headers|cors|maintenance|rate_limit|auth_|body_limit|rewrite|proxy))`).ReplaceAllStringFunc(throughEverything, func(slot string) string {
+	everything := regexp.MustCompile(`(?m)^  - (\w+$|\{use: (metrics|trace|real_ip|error_pages|headers|cors|maintenance|rate_limit|auth_|body_limit|rewrite|proxy))`).ReplaceAllStringFunc(throughEverything, func(slot string) string {
 		n++
 		return fmt.Sprintf("  - {use: lint, as: lint_%d}\n%s", n, slot)
 	})
@@ -55,12 +55,15 @@ func TestLintBetweenAll(t *testing.T) {
 	everything = strings.Replace(everything, "  - {use: proxy,", "  - {use: headers, as: untyped, off: true, response: {remove: [Content-Type]}}\n  - {use: proxy,", 1)
 	everything += "  /files/untyped.txt: {untyped: on}\n"
 	file := filepath.Join(dir, "stack.yaml")
-	if err := os.Mkdir(filepath.Join(dir, "files"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, folder := range []string{"files", "pages"} {
+		if err := os.Mkdir(filepath.Join(dir, folder), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for name, text := range map[string]string{
 		"stack.yaml":        strings.ReplaceAll(everything, "UPSTREAM", app.URL),
 		"users.htpasswd":    "ada:" + string(hash) + "\n",
+		"pages/4xx.html":    "{{.Status}}",
 		"files/page.txt":    strings.Repeat("a page\n", 1000),
 		"files/untyped.txt": strings.Repeat("a page\n", 1000),
 	} {
@@ -72,7 +75,7 @@ func TestLintBetweenAll(t *testing.T) {
 	c := &visitor{url: s.url}
 	for _, path := range []string{"/files/page.txt", "/files/nothing", "/files/", "/door"} {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodOptions} {
-			for _, fields := range [][]string{nil, {"Accept-Encoding", "gzip"}, {"Range", "bytes=0-10"}, {"If-Modified-Since", "Fri, 01 Jan 2100 00:00:00 GMT"}, {"Authorization", "none"}} {
+			for _, fields := range [][]string{nil, {"Accept", "text/html"}, {"Accept-Encoding", "gzip"}, {"Range", "bytes=0-10"}, {"If-Modified-Since", "Fri, 01 Jan 2100 00:00:00 GMT"}, {"Authorization", "none"}} {
 				r, err := http.NewRequest(method, s.url+path, http.NoBody)
 				if err != nil {
 					t.Fatal(err)

@@ -37,6 +37,7 @@ stack:
   - {use: trace, endpoint: "UPSTREAM"}
   - {use: real_ip, trusted: [127.0.0.1]}
   - https
+  - {use: error_pages, root: pages}
   - errors
   - {use: headers, response: {set: {X-Through: everything}}}
   - {use: cors, origins: ["https://example.org"]}
@@ -89,7 +90,12 @@ func TestThroughEverything(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Mkdir(filepath.Join(dir, "files"), 0o755); err != nil {
+	for _, folder := range []string{"files", "pages"} {
+		if err := os.Mkdir(filepath.Join(dir, folder), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "pages", "4xx.html"), []byte("{{.Status}}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	big, err := os.Create(filepath.Join(dir, "files", "big.bin"))

@@ -31,6 +31,7 @@ import (
 	_ "github.com/stackd/stackd/components/middleware/cacheheaders"
 	_ "github.com/stackd/stackd/components/middleware/compress"
 	_ "github.com/stackd/stackd/components/middleware/cors"
+	_ "github.com/stackd/stackd/components/middleware/errorpages"
 	_ "github.com/stackd/stackd/components/middleware/errors"
 	_ "github.com/stackd/stackd/components/middleware/headers"
 	_ "github.com/stackd/stackd/components/middleware/https"

@@ -37,6 +37,23 @@ var Key = environ.NewInherited[Sink]("failure")
 // must not be changed.
 var Caught = environ.NewKey[*Incident]("incident")
 
+// Made is where the catcher says what it answers with. A middleware further out that has pages of the
+// site's own sets it, and looks when the answer begins.
+var Made = environ.NewInherited[*Answer]("pages")
+
+// Answer is what a catcher answers with.
+type Answer int
+
+const (
+	// NoAnswer is what it is as long as the catcher makes none: whatever the client gets is the app's.
+	NoAnswer Answer = iota
+	// PlainAnswer is one for everybody. It tells the status, and the incident in the field Incident-Id; a page of the
+	// site's own may stand for it.
+	PlainAnswer
+	// DebugAnswer is one for the developer, who must get it.
+	DebugAnswer
+)
+
 // Sink takes the failures of one request. A catcher sets one for each request, and
 // uses it on the request's own goroutine only.
 type Sink interface {

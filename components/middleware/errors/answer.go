@@ -59,9 +59,11 @@ func (q *request) answer(status int, incidents []*failure.Incident) int {
 		form, status = failure.FormText, http.StatusInternalServerError
 		body = []byte("500 Internal Server Error\n\nIncident " + a.Incident + "\n")
 	}
+	made := failure.PlainAnswer
 	h := q.Header()
 	q.clean(h)
 	if shown {
+		made = failure.DebugAnswer
 		for name := range h {
 			// No page of another origin may read this one.
 			if strings.HasPrefix(name, "Access-Control-") {
@@ -78,6 +80,9 @@ func (q *request) answer(status int, incidents []*failure.Incident) int {
 	if form == failure.FormHTML {
 		h.Set("Content-Security-Policy", viewOf(shown).policy)
 		h.Set("Referrer-Policy", "no-referrer")
+	}
+	if answer := failure.Made.Get(q.r); answer != nil {
+		*answer = made
 	}
 	q.WriteHeader(status)
 	if q.r.Method != http.MethodHead {

@@ -28,6 +28,7 @@
 //
 // Answers with an error status that an app makes itself are not touched. When an app reports a failure and answers
 // by itself, as one that speaks JSON-RPC does, its answer goes out with the field Incident-Id.
+// A site's own pages, for these answers and for those made here, are what error_pages has.
 //
 // # The debug page
 //
@@ -74,6 +75,7 @@ var Component = registry.Middleware[Config]{
 		Processes: registry.ProcessSafe,
 		Calls:     registry.NonBlocking,
 		Provides:  []environ.Name{failure.Key},
+		Uses:      []environ.Name{failure.Made},
 	},
 	Build: build,
 }
