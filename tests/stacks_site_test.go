@@ -174,6 +174,12 @@ func askSite(t *testing.T, s *server) {
 	broken := s.get(client, "/broken")
 	status("the page that fails", broken, http.StatusInternalServerError)
 	field("the page that fails", broken, "X-Content-Type-Options", "nosniff")
+	ours := s.get(client, "/broken", "Accept", "text/html")
+	status("the page that fails, in a browser,", ours, http.StatusInternalServerError)
+	field("the page that fails, in a browser,", ours, "Content-Security-Policy", page.header.Get("Content-Security-Policy"))
+	contains(t, "the page that fails, in a browser,", ours.body, "Something broke", "<code>"+ours.header.Get("Incident-Id")+"</code>")
+	s.reload(func() { replace(t, filepath.Join(site, "errors", "404.html"), []byte("{{.Status}}, and nothing else")) })
+	contains(t, "what isn't there", s.get(client, "/nothing", "Accept", "text/html").body, "404, and nothing else")
 	t.Run("mail", func(t *testing.T) {
 		server, letters := receiveMail(t)
 		s.reload(func() { edit(t, s.file, `localhost:25`, server) })
