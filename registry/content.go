@@ -11,13 +11,16 @@ import (
 )
 
 // contentOf returns a digest of a file's content, or of a folder's list of files with their
-// sizes and times.
+// sizes and times. What is neither, such as a pipe, isn't read: that might never end.
 func contentOf(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {
 		return "missing"
 	}
 	h := sha256.New()
+	if mode := info.Mode(); !mode.IsDir() && !mode.IsRegular() {
+		return mode.Type().String()
+	}
 	if !info.IsDir() {
 		f, err := os.Open(path)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stackd/stackd/registry"
@@ -49,6 +50,11 @@ func TestChanged(t *testing.T) {
 		{name: "a file in a folder", depends: "folder", later: func(t *testing.T, dir string) { write(t, dir+"/folder/sub/b", "longer") }, want: true},
 		{name: "a file that came into a folder", depends: "folder", during: func(t *testing.T, dir string) { write(t, dir+"/folder/sub/c", "new") }, want: true},
 		{name: "a file that went from a folder", depends: "folder", later: func(t *testing.T, dir string) { remove(t, dir+"/folder/sub/b") }, want: true},
+		{name: "a pipe, which nobody writes to", depends: "pipe"},
+		{name: "a pipe that is a file now", depends: "pipe", later: func(t *testing.T, dir string) {
+			remove(t, dir+"/pipe")
+			write(t, dir+"/pipe", "new")
+		}, want: true},
 		{name: "a file in a folder by a link", depends: "link", later: func(t *testing.T, dir string) { write(t, dir+"/folder/sub/b", "longer") }, want: true},
 		{name: "a link to another folder", depends: "link", later: func(t *testing.T, dir string) {
 			remove(t, dir+"/link")
@@ -60,6 +66,9 @@ func TestChanged(t *testing.T) {
 			write(t, dir+"/file", "old")
 			write(t, dir+"/folder/sub/b", "b")
 			link(t, dir+"/folder", dir+"/link")
+			if err := syscall.Mkfifo(dir+"/pipe", 0o600); err != nil {
+				t.Fatal(err)
+			}
 			d := opens(t, func(env *registry.Env, _ none) (http.Handler, error) {
 				env.DependsOn(filepath.Join(dir, tt.depends))
 				if tt.during != nil {
