@@ -327,7 +327,7 @@ urls:
 		contains(t, "the journal", m.run("journalctl", "--no-pager", "--unit=stackd", "--output=cat"), why)
 	}
 	replaced("KILL", "code=killed, status=9/KILL")
-	m.configure("[Unit]\nStartLimitIntervalSec=0\n[Service]\nWatchdogSec=1s\n")
+	m.configure("[Unit]\nStartLimitIntervalSec=0\n[Service]\nWatchdogSec=3s\n")
 	m.run("systemctl", "restart", "stackd")
 	replaced("STOP", "Watchdog timeout")
 	m.configure("[Unit]\nStartLimitIntervalSec=0\n")
