@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ import (
 type pipes struct {
 	ends   chan net.Conn
 	closed chan struct{}
+	once   sync.Once
 }
 
 func (p *pipes) Accept() (net.Conn, error) {
@@ -29,11 +31,7 @@ func (p *pipes) Accept() (net.Conn, error) {
 }
 
 func (p *pipes) Close() error {
-	select {
-	case <-p.closed:
-	default:
-		close(p.closed)
-	}
+	p.once.Do(func() { close(p.closed) })
 	return nil
 }
 
