@@ -80,7 +80,8 @@ func (a *Acceptor) Run(ctx context.Context, l net.Listener) error {
 			})
 		}
 	}()
-	told := !unbind()
+	told := ctx.Err() != nil // the function may not run yet
+	unbind()
 	_ = l.Close() // again, perhaps
 	all.end(!told)
 	running.Wait()
