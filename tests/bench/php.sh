@@ -38,7 +38,8 @@ server {
 	listen 127.0.0.1:$port;
 	location ~ \.php$ { include /etc/nginx/fastcgi.conf; fastcgi_pass unix:$dir/nginx.fpm; }
 }
-upstream kept { server unix:$dir/nginx+keep.fpm; keepalive 16; keepalive_requests 1000000; }
+# What a worker keeps from the round before must be gone, or PHP has no process left for the other one.
+upstream kept { server unix:$dir/nginx+keep.fpm; keepalive 16; keepalive_timeout 1s; keepalive_requests 1000000; }
 server {
 	listen 127.0.0.1:$keep_port;
 	location ~ \.php$ { include /etc/nginx/fastcgi.conf; fastcgi_pass kept; fastcgi_keep_conn on; }
